@@ -1,0 +1,6 @@
+//! The border between the kernel half and the user half: what both sides agree on.
+//!
+//! Records cross as bytes, pure steps run on both sides. No allocation, no IO, no `std`.
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
+
+pub mod wait_class;

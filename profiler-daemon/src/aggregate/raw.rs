@@ -1,0 +1,74 @@
+//! One window before symbolization: counted stacks of addresses.
+
+use std::sync::Arc;
+
+use crate::profile::{ImageId, Loss, Task, TaskTotals, TimeRange, WaitClass};
+
+/// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
+#[derive(Debug, Clone, Default)]
+pub struct RawWindow {
+    /// The wall-clock time covered.
+    pub range: TimeRange,
+    /// Every thread that has a sample or a total here.
+    pub tasks: Vec<Arc<Task>>,
+    /// Every distinct raw stack.
+    pub stacks: Vec<RawStack>,
+    /// Weighted estimates, one per (task, state, stack).
+    pub samples: Vec<RawSample>,
+    /// Exact nanoseconds per task and state.
+    pub totals: Vec<TaskTotals>,
+    /// The mean on-CPU time between two on-CPU samples of one CPU.
+    pub cpu_period_ns: u64,
+    /// The mean off-CPU time between two captured waits of one thread.
+    pub wait_period_ns: u64,
+    /// What could not be recorded.
+    pub loss: Loss,
+}
+
+/// A stack as the kernel half recorded it: leaf first, kernel part and user part.
+///
+/// The first address of each part is an instruction pointer, the others are return addresses,
+/// except that the kernel part of a wait consists of return addresses only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RawStack {
+    /// The program image the user addresses belong to.
+    pub image: ImageId,
+    /// Whether the thread was on a CPU: then the leaf is an interrupted instruction.
+    pub on_cpu: bool,
+    /// Kernel addresses.
+    pub kernel: Box<[u64]>,
+    /// User addresses; empty for kernel threads and where the stack could not be read.
+    pub user: Box<[u64]>,
+}
+
+/// What a raw sample's thread was doing; the kind of code is known only after symbolization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RawState {
+    /// On a CPU.
+    OnCpu,
+    /// Waiting for a CPU.
+    RunQueue,
+    /// Held back by a CPU quota.
+    Throttled,
+    /// Blocked.
+    Wait(WaitClass),
+}
+
+/// All captures of one task in one state on one raw stack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawSample {
+    /// Index into [`RawWindow::tasks`].
+    pub task: u32,
+    /// What the thread was doing.
+    pub state: RawState,
+    /// Whether the time is idle.
+    pub idle: bool,
+    /// Index into [`RawWindow::stacks`].
+    pub stack: u32,
+    /// The unbiased estimate in nanoseconds.
+    pub weight_ns: u64,
+    /// How many captures stand behind it.
+    pub count: u64,
+    /// The variance of `weight_ns`.
+    pub variance_ns2: f64,
+}

@@ -1,0 +1,1 @@
+//! Arguments into settings, and terminal output.

@@ -1,0 +1,1 @@
+//! Thin handlers: extract a selector, call one function, return.

@@ -1,0 +1,2 @@
+//! The `profilerd` binary.
+fn main() {}

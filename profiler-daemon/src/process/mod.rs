@@ -1,0 +1,1 @@
+//! Processes of the host: registry, mappings, executables, selection.

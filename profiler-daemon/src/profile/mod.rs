@@ -1,0 +1,47 @@
+//! The vocabulary of the user half: what was measured, for whom, in which state, on which stack.
+//!
+//! Nothing here does IO or knows a format. A [`Profile`] is one window, or several merged.
+
+pub mod frame;
+pub mod loss;
+pub mod merge;
+pub mod sample;
+pub mod stack;
+pub mod state;
+pub mod task;
+pub mod time;
+pub mod totals;
+
+pub use frame::{Frame, FrameKind, Name, Reason};
+pub use loss::{Loss, LossReason};
+pub use sample::Sample;
+pub use stack::Stack;
+pub use state::{CodeKind, State, WaitClass};
+pub use task::{ImageId, ProcessId, Task, ThreadId};
+pub use time::{TimeRange, Timestamp};
+pub use totals::TaskTotals;
+
+use std::sync::Arc;
+
+/// One window of measurement, or several merged: exact totals per task, and samples that attribute them to stacks.
+///
+/// `samples[i].task` and `totals[i].task` index `tasks`; `samples[i].stack` indexes `stacks`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Profile {
+    /// The wall-clock time covered.
+    pub range: TimeRange,
+    /// Every thread that has a sample or a total here.
+    pub tasks: Vec<Arc<Task>>,
+    /// Every distinct stack the samples refer to.
+    pub stacks: Vec<Stack>,
+    /// Weighted estimates, one per (task, state, stack).
+    pub samples: Vec<Sample>,
+    /// Exact nanoseconds per task and state.
+    pub totals: Vec<TaskTotals>,
+    /// The mean on-CPU time between two on-CPU samples of one CPU, in nanoseconds.
+    pub cpu_period_ns: u64,
+    /// The mean off-CPU time between two captured waits of one thread (T), in nanoseconds.
+    pub wait_period_ns: u64,
+    /// What could not be recorded, by reason.
+    pub loss: Loss,
+}

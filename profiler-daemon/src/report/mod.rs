@@ -1,0 +1,1 @@
+//! Breakdown and hotspots: pure functions of a profile.

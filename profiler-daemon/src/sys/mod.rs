@@ -1,0 +1,1 @@
+//! System calls made safe: the only room of the daemon with unsafe code.

@@ -1,0 +1,1 @@
+//! What crosses to and from the kernel half.

@@ -1,0 +1,2 @@
+//! Every task of the repository: `cargo xtask VERB`.
+fn main() {}
