@@ -3,4 +3,10 @@
 //! Records cross as bytes, pure steps run on both sides. No allocation, no IO, no `std`.
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 
+pub mod classify;
+pub mod ledger;
+pub mod limits;
+pub mod record;
+pub mod strat;
+pub mod syscall;
 pub mod wait_class;

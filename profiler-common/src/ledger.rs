@@ -1,0 +1,402 @@
+//! The books of one thread: a state machine over the moments it leaves and regains a CPU.
+//!
+//! Every nanosecond since `attach_ns` is in exactly one account. Three clocks meet here: the monotonic clock measures
+//! intervals; the scheduler's CPU clock says how much of an on-CPU interval really ran; its run delay says how much of an
+//! off-CPU interval was queueing. Where they disagree, the scheduler is believed for CPU and queueing:
+//! * ran less than the interval: a gap shorter than [`SWITCH_GAP_NS`] is the switch itself and joins the wait that
+//!   follows, a longer one is `steal`;
+//! * ran more than the interval (its clock starts before the switch-in hook): the excess is taken back from the interval before.
+
+use crate::limits::{SWITCH_GAP_NS, TICK_NS};
+use crate::record::{self, Totals};
+use crate::wait_class;
+
+/// What the thread was doing since `since_ns`.
+pub mod phase {
+    /// Forked, and not seen to run yet.
+    pub const NEW: u8 = 0;
+    /// On a CPU.
+    pub const ON: u8 = 1;
+    /// Off CPU.
+    pub const OFF: u8 = 2;
+}
+
+/// The account of the run queue, beside those of the wait classes.
+pub const ACCOUNT_RUNQ: u8 = 0x40;
+/// The account of throttling.
+pub const ACCOUNT_THROTTLED: u8 = 0x41;
+
+/// The scheduler's books of a thread at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The monotonic clock.
+    pub now_ns: u64,
+    /// The thread's CPU clock; up to [`TICK_NS`] old if the thread is running.
+    pub cpu_ns: u64,
+    /// The thread's run delay so far.
+    pub run_delay_ns: u64,
+}
+
+/// An off-CPU interval that ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interval {
+    /// Its length.
+    pub duration_ns: u64,
+    /// The part spent waiting for a CPU.
+    pub runq_ns: u64,
+}
+
+/// The books of one thread.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Ledger {
+    /// When the current phase began.
+    pub since_ns: u64,
+    /// The thread's CPU clock at the last switch.
+    pub cpu_seen_ns: u64,
+    /// The thread's run delay at the last switch.
+    pub run_delay_seen_ns: u64,
+    /// The length of the last off-CPU interval: what can still be taken back from it.
+    pub last_off_ns: u64,
+    /// One of [`phase`].
+    pub phase: u8,
+    /// The account of the current or last off-CPU interval: a wait class, or `ACCOUNT_*`.
+    pub account: u8,
+    /// Bits of `record::FLAG_*` of that interval.
+    pub flags: u8,
+    /// Zero.
+    pub padding: [u8; 5],
+    /// The sums.
+    pub totals: Totals,
+}
+
+const NO_TOTALS: Totals = Totals {
+    cpu_ns: 0,
+    steal_ns: 0,
+    runq_ns: 0,
+    throttled_ns: 0,
+    wait_ns: [0; wait_class::COUNT],
+    waits: [0; wait_class::COUNT],
+    idle_ns: 0,
+    before_attach_ns: 0,
+    unattributed_ns: 0,
+    clamped: 0,
+};
+
+impl Ledger {
+    /// Opens the books at `at`, in the given phase. `account` and `flags` matter in [`phase::OFF`].
+    #[inline(always)]
+    pub fn open(phase: u8, at: Reading, account: u8, flags: u8) -> Self {
+        Self {
+            since_ns: at.now_ns,
+            cpu_seen_ns: at.cpu_ns,
+            run_delay_seen_ns: at.run_delay_ns,
+            last_off_ns: 0,
+            phase,
+            account,
+            flags,
+            padding: [0; 5],
+            totals: NO_TOTALS,
+        }
+    }
+
+    /// The thread leaves the CPU, for `account`.
+    #[inline(always)]
+    pub fn switch_out(&mut self, at: Reading, account: u8, flags: u8) {
+        let gap = self.settle(at);
+        self.since_ns = at.now_ns - gap;
+        self.cpu_seen_ns = at.cpu_ns;
+        self.run_delay_seen_ns = at.run_delay_ns;
+        self.phase = phase::OFF;
+        self.account = account;
+        self.flags = flags;
+    }
+
+    /// The thread is on a CPU again. Returns the interval that ended; `None` if it was not off CPU.
+    #[inline(always)]
+    pub fn switch_in(&mut self, at: Reading) -> Option<Interval> {
+        if self.phase == phase::ON {
+            return None;
+        }
+        let duration_ns = at.now_ns.saturating_sub(self.since_ns);
+        let runq_ns = self.close_off(duration_ns, at.run_delay_ns);
+        self.since_ns = at.now_ns;
+        self.run_delay_seen_ns = at.run_delay_ns;
+        self.phase = phase::ON;
+        Some(Interval { duration_ns, runq_ns })
+    }
+
+    /// The sums at `at`, the phase in progress included.
+    ///
+    /// For a running thread the CPU clock is stale; what it lags within one tick counts as CPU, and the next
+    /// snapshot corrects it.
+    #[inline(always)]
+    pub fn totals_at(&self, at: Reading) -> Totals {
+        let mut now = *self;
+        match self.phase {
+            phase::ON => now.add_running(at),
+            phase::NEW => {
+                now.settle(at);
+            }
+            _ => {
+                let duration_ns = at.now_ns.saturating_sub(now.since_ns);
+                now.add_off(duration_ns, 0);
+            }
+        }
+        now.totals
+    }
+
+    /// Books the on-CPU interval that ends at `at`; returns the gap that belongs to the wait that follows.
+    #[inline(always)]
+    fn settle(&mut self, at: Reading) -> u64 {
+        if self.phase != phase::ON {
+            self.infer_switch_in(at);
+        } else {
+            self.take_back_late_run_delay(at.run_delay_ns);
+        }
+        let interval = at.now_ns.saturating_sub(self.since_ns);
+        let mut ran = at.cpu_ns.saturating_sub(self.cpu_seen_ns);
+        if ran > interval {
+            ran = interval + self.take_back(ran - interval);
+        }
+        self.totals.cpu_ns += ran;
+        let gap = interval.saturating_sub(ran);
+        if gap < SWITCH_GAP_NS {
+            return gap;
+        }
+        self.totals.steal_ns += gap;
+        0
+    }
+
+    /// The switch-in was not seen (a new thread's first run has no hook): the scheduler tells where it was.
+    #[inline(always)]
+    fn infer_switch_in(&mut self, at: Reading) {
+        let span = at.now_ns.saturating_sub(self.since_ns);
+        let ran = min(at.cpu_ns.saturating_sub(self.cpu_seen_ns), span);
+        let off = span - ran;
+        self.close_off(off, at.run_delay_ns);
+        self.since_ns += off;
+        self.run_delay_seen_ns = at.run_delay_ns;
+    }
+
+    /// Books an off-CPU interval and returns its run queue part.
+    #[inline(always)]
+    fn close_off(&mut self, duration_ns: u64, run_delay_ns: u64) -> u64 {
+        let delay = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
+        if self.account < ACCOUNT_RUNQ && delay > duration_ns {
+            self.totals.clamped += 1;
+        }
+        let runq_ns = if self.account < ACCOUNT_RUNQ { min(delay, duration_ns) } else { duration_ns };
+        self.add_off(duration_ns, runq_ns);
+        if self.account < ACCOUNT_RUNQ {
+            self.totals.waits[account_index(self.account)] += 1;
+        }
+        self.last_off_ns = duration_ns - if self.account < ACCOUNT_RUNQ { runq_ns } else { 0 };
+        runq_ns
+    }
+
+    #[inline(always)]
+    fn add_off(&mut self, duration_ns: u64, runq_ns: u64) {
+        match self.account {
+            ACCOUNT_RUNQ => self.totals.runq_ns += duration_ns,
+            ACCOUNT_THROTTLED => self.totals.throttled_ns += duration_ns,
+            class => {
+                let blocked = duration_ns - runq_ns;
+                self.totals.runq_ns += runq_ns;
+                self.totals.wait_ns[account_index(class)] += blocked;
+                self.add_marks(blocked);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_marks(&mut self, blocked: u64) {
+        if self.flags & record::FLAG_IDLE != 0 {
+            self.totals.idle_ns += blocked;
+        }
+        if self.flags & record::FLAG_BEFORE_ATTACH != 0 {
+            self.totals.before_attach_ns += blocked;
+        }
+    }
+
+    #[inline(always)]
+    fn add_running(&mut self, at: Reading) {
+        let interval = at.now_ns.saturating_sub(self.since_ns);
+        let ran = at.cpu_ns.saturating_sub(self.cpu_seen_ns);
+        let steal = interval.saturating_sub(ran).saturating_sub(TICK_NS);
+        self.totals.steal_ns += steal;
+        self.totals.cpu_ns += interval - steal;
+    }
+
+    /// Run delay that was booked only after the switch-in was seen belongs to the run queue, not to the wait.
+    #[inline(always)]
+    fn take_back_late_run_delay(&mut self, run_delay_ns: u64) {
+        let late = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
+        if late > 0 && self.account < ACCOUNT_RUNQ {
+            let taken = self.take_back(late);
+            self.totals.runq_ns += taken;
+        }
+    }
+
+    /// Takes up to `amount` back from the last off-CPU interval; returns how much that was.
+    #[inline(always)]
+    fn take_back(&mut self, amount: u64) -> u64 {
+        let taken = min(amount, self.last_off_ns);
+        self.last_off_ns -= taken;
+        match self.account {
+            ACCOUNT_RUNQ => self.totals.runq_ns -= taken,
+            ACCOUNT_THROTTLED => self.totals.throttled_ns -= taken,
+            class => {
+                self.totals.wait_ns[account_index(class)] -= taken;
+                self.take_back_marks(taken);
+            }
+        }
+        taken
+    }
+
+    #[inline(always)]
+    fn take_back_marks(&mut self, taken: u64) {
+        if self.flags & record::FLAG_IDLE != 0 {
+            self.totals.idle_ns -= taken;
+        }
+        if self.flags & record::FLAG_BEFORE_ATTACH != 0 {
+            self.totals.before_attach_ns -= taken;
+        }
+    }
+}
+
+/// The index of a wait class's account; bounded in a way the verifier can follow.
+#[inline(always)]
+fn account_index(class: u8) -> usize {
+    let class = class as usize;
+    if class < wait_class::COUNT { class } else { wait_class::OTHER as usize }
+}
+
+/// `core::cmp::min`, inlined for the kernel half.
+#[inline(always)]
+fn min(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(now_ns: u64, cpu_ns: u64, run_delay_ns: u64) -> Reading {
+        Reading { now_ns, cpu_ns, run_delay_ns }
+    }
+
+    fn sum(totals: &Totals) -> u64 {
+        totals.cpu_ns + totals.steal_ns + totals.runq_ns + totals.throttled_ns + totals.wait_ns.iter().sum::<u64>()
+    }
+
+    const MS: u64 = 1_000_000;
+
+    fn running_since_zero() -> Ledger {
+        Ledger::open(phase::ON, reading(0, 0, 0), 0, 0)
+    }
+
+    #[test]
+    fn a_wait_is_split_into_blocked_and_queueing_time() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(5 * MS, 5 * MS, 0), wait_class::NET, 0);
+        let interval = ledger.switch_in(reading(25 * MS, 5 * MS, 3 * MS)).unwrap();
+        assert_eq!(interval, Interval { duration_ns: 20 * MS, runq_ns: 3 * MS });
+        assert_eq!(ledger.totals.wait_ns[wait_class::NET as usize], 17 * MS);
+        assert_eq!(ledger.totals.runq_ns, 3 * MS);
+        assert_eq!(ledger.totals.waits[wait_class::NET as usize], 1);
+    }
+
+    #[test]
+    fn an_involuntary_interval_is_queueing_whatever_the_run_delay_says() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(MS, MS, 0), ACCOUNT_RUNQ, record::FLAG_INVOLUNTARY);
+        ledger.switch_in(reading(3 * MS, MS, MS));
+        assert_eq!((ledger.totals.runq_ns, ledger.totals.clamped), (2 * MS, 0));
+    }
+
+    #[test]
+    fn a_long_gap_on_cpu_is_steal_and_a_short_one_joins_the_wait_that_follows() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(10 * MS, 7 * MS, 0), wait_class::SLEEP, 0);
+        ledger.switch_in(reading(20 * MS, 7 * MS, 0));
+        ledger.switch_out(reading(30 * MS, 17 * MS - 1000, 0), wait_class::SLEEP, 0);
+        let interval = ledger.switch_in(reading(40 * MS, 17 * MS - 1000, 0)).unwrap();
+        assert_eq!(ledger.totals.steal_ns, 3 * MS);
+        assert_eq!(interval.duration_ns, 10 * MS + 1000);
+        assert_eq!(sum(&ledger.totals), 40 * MS);
+    }
+
+    #[test]
+    fn cpu_time_the_scheduler_counted_before_the_hook_is_taken_back_from_the_wait() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(MS, MS, 0), wait_class::IPC, 0);
+        ledger.switch_in(reading(2 * MS, MS, 0));
+        ledger.switch_out(reading(3 * MS, 2 * MS + 2000, 0), wait_class::IPC, 0);
+        assert_eq!(ledger.totals.cpu_ns, 2 * MS + 2000);
+        assert_eq!(ledger.totals.wait_ns[wait_class::IPC as usize], MS - 2000);
+        assert_eq!(sum(&ledger.totals), 3 * MS);
+    }
+
+    #[test]
+    fn a_new_threads_first_run_is_split_by_the_schedulers_books() {
+        let mut ledger = Ledger::open(phase::NEW, reading(0, 0, 0), ACCOUNT_RUNQ, 0);
+        ledger.switch_out(reading(10 * MS, 8 * MS, 2 * MS), wait_class::SLEEP, 0);
+        assert_eq!((ledger.totals.cpu_ns, ledger.totals.runq_ns), (8 * MS, 2 * MS));
+    }
+
+    #[test]
+    fn run_delay_booked_after_the_switch_in_moves_from_the_wait_to_the_run_queue() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(MS, MS, 0), wait_class::DISK, 0);
+        ledger.switch_in(reading(11 * MS, MS, 0));
+        ledger.switch_out(reading(12 * MS, 2 * MS, 4 * MS), wait_class::DISK, 0);
+        assert_eq!(ledger.totals.wait_ns[wait_class::DISK as usize], 6 * MS);
+        assert_eq!(ledger.totals.runq_ns, 4 * MS);
+    }
+
+    #[test]
+    fn a_lost_switch_in_loses_no_time() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(MS, MS, 0), wait_class::POLL, 0);
+        ledger.switch_out(reading(10 * MS, 3 * MS, MS), wait_class::POLL, 0);
+        assert_eq!(ledger.totals.cpu_ns, 3 * MS);
+        assert_eq!(ledger.totals.runq_ns, MS);
+        assert_eq!(ledger.totals.wait_ns[wait_class::POLL as usize], 6 * MS);
+    }
+
+    #[test]
+    fn a_snapshot_counts_what_is_in_progress_and_changes_nothing() {
+        let mut ledger = running_since_zero();
+        assert_eq!(ledger.totals_at(reading(7 * MS, 4 * MS, 0)).cpu_ns, 7 * MS);
+        assert_eq!(ledger.totals_at(reading(70 * MS, 4 * MS, 0)).steal_ns, 56 * MS);
+        ledger.switch_out(reading(80 * MS, 80 * MS, 0), wait_class::LOCK, record::FLAG_BEFORE_ATTACH);
+        let totals = ledger.totals_at(reading(100 * MS, 80 * MS, 0));
+        assert_eq!(totals.wait_ns[wait_class::LOCK as usize], 20 * MS);
+        assert_eq!(totals.before_attach_ns, 20 * MS);
+        assert_eq!(ledger.totals.wait_ns[wait_class::LOCK as usize], 0);
+    }
+
+    #[test]
+    fn the_books_always_sum_to_the_wall_time() {
+        let mut seed = 1u64;
+        let mut random = move |bound: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % bound
+        };
+        let (mut now, mut cpu, mut delay) = (0, 0, 0);
+        let mut ledger = running_since_zero();
+        for _ in 0..20_000 {
+            let on = random(2 * MS);
+            now += on;
+            cpu += on + random(2000) * u64::from(random(2) == 0) - random(on.min(30_000) + 1);
+            ledger.switch_out(reading(now, cpu, delay), random(12) as u8, 0);
+            let off = 3000 + random(MS);
+            now += off;
+            delay += random(off + 100);
+            ledger.switch_in(reading(now, cpu, delay));
+            let booked = sum(&ledger.totals);
+            assert_eq!(booked, now, "after {now} ns");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The records that cross from the kernel half to the user half: fixed-width integers, explicit padding.
+
+use crate::limits::{KERNEL_FRAMES, USER_FRAMES};
+use crate::wait_class;
+
+/// Declares a record that crosses the border as bytes. On the host it is plain data, checked at compile time.
+macro_rules! record {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(feature = "host", derive(bytemuck::Pod, bytemuck::Zeroable))]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+    };
+}
+
+record! {
+    /// Who a record is about. Start times are nanoseconds since boot.
+    pub struct Identity {
+        /// The thread group: what user space calls pid.
+        pub tgid: u32,
+        /// The thread.
+        pub pid: u32,
+        /// When the thread-group leader started.
+        pub process_start_ns: u64,
+        /// When the thread started.
+        pub thread_start_ns: u64,
+        /// When the program image was executed, on the monotonic clock; zero if before the attach.
+        pub exec_ns: u64,
+        /// When accounting of the thread began, on the monotonic clock. Tells two accounts of one thread apart.
+        pub attach_ns: u64,
+    }
+}
+
+record! {
+    /// The books of one thread since its `attach_ns`: their sum is its wall time since then.
+    pub struct Totals {
+        /// On a CPU, by the scheduler's own clock.
+        pub cpu_ns: u64,
+        /// On a CPU in the guest's eyes only.
+        pub steal_ns: u64,
+        /// Waiting for a CPU.
+        pub runq_ns: u64,
+        /// Held back by a CPU quota.
+        pub throttled_ns: u64,
+        /// Blocked, by class.
+        pub wait_ns: [u64; wait_class::COUNT],
+        /// Waits that ended, by class.
+        pub waits: [u64; wait_class::COUNT],
+        /// The idle part of `wait_ns`.
+        pub idle_ns: u64,
+        /// The part of `wait_ns` whose waits began before `attach_ns`.
+        pub before_attach_ns: u64,
+        /// Weight of waits that were chosen for a stack but refused by the cap.
+        pub unattributed_ns: u64,
+        /// Differences of run delay that were longer than their interval.
+        pub clamped: u64,
+    }
+}
+
+/// A stack of a thread on a CPU.
+pub const STACK_ON_CPU: u8 = 1;
+/// A stack of a thread that has just been off CPU.
+pub const STACK_OFF_CPU: u8 = 2;
+
+/// The off-CPU interval was involuntary: all of it was spent waiting for a CPU.
+pub const FLAG_INVOLUNTARY: u8 = 1;
+/// The thread was held back by a CPU quota.
+pub const FLAG_THROTTLED: u8 = 2;
+/// The wait was idle.
+pub const FLAG_IDLE: u8 = 4;
+/// The wait began before the attach.
+pub const FLAG_BEFORE_ATTACH: u8 = 8;
+/// It is a thread of the kernel.
+pub const FLAG_KERNEL_THREAD: u8 = 16;
+/// The user stack could not be read.
+pub const FLAG_NO_USER_STACK: u8 = 32;
+/// The user or the kernel stack is deeper than the limit.
+pub const FLAG_TRUNCATED: u8 = 64;
+/// The process's mappings have not been seen yet: the first stack of a program image.
+pub const FLAG_FIRST_STACK: u8 = 128;
+
+record! {
+    /// Precedes the addresses of one captured stack: kernel frames, then user frames, leaf first.
+    pub struct StackHeader {
+        /// Who.
+        pub identity: Identity,
+        /// When the stack was captured, on the monotonic clock; an off-CPU interval ends here.
+        pub at_ns: u64,
+        /// The length of the off-CPU interval; zero on CPU.
+        pub duration_ns: u64,
+        /// The part of `duration_ns` spent waiting for a CPU after the wait was over.
+        pub runq_ns: u64,
+        /// The thread-nanoseconds this capture stands for.
+        pub weight_ns: u64,
+        /// The sampling period that was in force.
+        pub period_ns: u64,
+        /// How many kernel addresses follow.
+        pub kernel_frames: u16,
+        /// How many user addresses follow them.
+        pub user_frames: u16,
+        /// [`STACK_ON_CPU`] or [`STACK_OFF_CPU`].
+        pub kind: u8,
+        /// The wait class of the blocked part.
+        pub class: u8,
+        /// Bits of `FLAG_*`.
+        pub flags: u8,
+        /// Zero.
+        pub padding: u8,
+    }
+}
+
+/// The most addresses a stack record carries.
+pub const STACK_FRAMES: usize = KERNEL_FRAMES + USER_FRAMES;
+
+/// A thread ended: its final totals.
+pub const LIFECYCLE_EXIT: u32 = 1;
+/// A thread is no longer selected: its final totals.
+pub const LIFECYCLE_DESELECTED: u32 = 2;
+/// A thread gave up its identity by executing a program while it was not the leader: the totals under its old identity.
+pub const LIFECYCLE_IDENTITY_END: u32 = 3;
+/// A process, selected or not, executed a program or changed its name. Without totals.
+pub const LIFECYCLE_EXEC: u32 = 4;
+
+record! {
+    /// A change in the life of a thread, with its totals up to then.
+    pub struct Lifecycle {
+        /// Who.
+        pub identity: Identity,
+        /// When, on the monotonic clock.
+        pub at_ns: u64,
+        /// The thread's books.
+        pub totals: Totals,
+        /// The thread's name, NUL-padded.
+        pub thread_name: [u8; 16],
+        /// The name of the thread-group leader, NUL-padded.
+        pub process_name: [u8; 16],
+        /// One of `LIFECYCLE_*`.
+        pub kind: u32,
+        /// Bits of `FLAG_*`.
+        pub flags: u32,
+    }
+}
+
+record! {
+    /// The books of a living thread, waits in progress included.
+    pub struct Snapshot {
+        /// Who.
+        pub identity: Identity,
+        /// When the snapshot was taken, on the monotonic clock.
+        pub at_ns: u64,
+        /// The thread's books.
+        pub totals: Totals,
+        /// The thread's name, NUL-padded.
+        pub thread_name: [u8; 16],
+        /// The name of the thread-group leader, NUL-padded.
+        pub process_name: [u8; 16],
+        /// Bits of `FLAG_*`.
+        pub flags: u32,
+        /// One of [`crate::ledger::phase`].
+        pub phase: u32,
+    }
+}
+
+/// Index of the counter of stacks lost because the ring was full.
+pub const COUNTER_STACK_RING_FULL: u32 = 0;
+/// Index of the counter of lifecycle records lost because the ring was full.
+pub const COUNTER_LIFECYCLE_RING_FULL: u32 = 1;
+/// Index of the counter of threads that got no state.
+pub const COUNTER_THREAD_TABLE_FULL: u32 = 2;
+/// Index of the counter of stack walks the cap refused.
+pub const COUNTER_WALK_REFUSED: u32 = 3;
+/// Index of the counter of user stacks that could not be read.
+pub const COUNTER_USER_STACK_UNREADABLE: u32 = 4;
+/// Index of the counter of truncated stacks.
+pub const COUNTER_STACK_TRUNCATED: u32 = 5;
+/// Index of the counter of stack walks.
+pub const COUNTER_STACK_WALKS: u32 = 6;
+/// Index of the counter of context switches seen of selected threads.
+pub const COUNTER_SWITCHES: u32 = 7;
+/// Index of the counter of processes that could not be added to the table of targets.
+pub const COUNTER_TARGET_TABLE_FULL: u32 = 8;
+/// How many counters there are.
+pub const COUNTERS: u32 = 9;
+
+/// The switches of the kernel half that change while it runs: the value of its only control entry.
+pub mod control {
+    /// Select every thread.
+    pub const SELECT_ALL: u32 = 1;
+    /// Report every exec and rename, also of processes that are not selected.
+    pub const REPORT_EXEC: u32 = 2;
+}
+
+#[cfg(all(test, feature = "host"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_keep_the_alignment_of_the_addresses_that_follow_them() {
+        for size in [size_of::<StackHeader>(), size_of::<Lifecycle>(), size_of::<Snapshot>()] {
+            assert_eq!(size % 8, 0);
+        }
+    }
+}
