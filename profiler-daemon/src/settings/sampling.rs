@@ -1,7 +1,27 @@
 //! How to sample: rates, windows, bounds, and which variant of the kernel half to load.
 
+use std::fmt::{Debug, Display};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::SettingsError;
+use super::quantity::friendly;
+
+/// The allowed [`SamplingSettings::frequency_hz`].
+pub const FREQUENCY_HZ: RangeInclusive<u32> = 1..=1000;
+/// The allowed [`SamplingSettings::wait_period`].
+pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::from_micros(10)..=Duration::from_secs(10);
+/// The allowed [`SamplingSettings::window`].
+pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+/// The allowed [`SamplingSettings::history`].
+pub const HISTORY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+/// The allowed [`SamplingSettings::history_bytes`].
+pub const HISTORY_BYTES: RangeInclusive<usize> = (1 << 20)..=(64 << 30);
+/// The allowed [`SamplingSettings::walk_cap_hz`].
+pub const WALK_CAP_HZ: RangeInclusive<u32> = 1..=1_000_000;
+/// The allowed [`SamplingSettings::max_threads`]: the kernel gives out no more thread ids.
+pub const MAX_THREADS: RangeInclusive<u32> = 16..=4_194_304;
 
 /// Everything the pipeline needs to know, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +65,36 @@ impl Default for SamplingSettings {
     }
 }
 
+impl SamplingSettings {
+    /// Checks every bound, and that the history holds a window. The error names the setting as on the command line.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        check("frequency", self.frequency_hz, FREQUENCY_HZ, |hz| format!("{hz}"))?;
+        check("wait-period", self.wait_period, WAIT_PERIOD, friendly)?;
+        check("window", self.window, WINDOW, friendly)?;
+        check("history", self.history, HISTORY, friendly)?;
+        check("history-memory", self.history_bytes, HISTORY_BYTES, |bytes| format!("{}MiB", bytes >> 20))?;
+        check("walk-cap", self.walk_cap_hz, WALK_CAP_HZ, |hz| format!("{hz}"))?;
+        check("max-threads", self.max_threads, MAX_THREADS, |threads| format!("{threads}"))?;
+        if self.history < self.window {
+            return Err(SettingsError::Conflict("history is shorter than window; lengthen it or shorten window"));
+        }
+        Ok(())
+    }
+}
+
+fn check<T: PartialOrd + Copy + Debug, S: Display>(
+    name: &'static str,
+    value: T,
+    allowed: RangeInclusive<T>,
+    show: impl Fn(T) -> S,
+) -> Result<(), SettingsError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("write a value from {} to {}", show(*allowed.start()), show(*allowed.end()));
+    Err(SettingsError::value(name, &show(value).to_string(), expected))
+}
+
 /// Where the kernel half keeps the state of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VariantChoice {
@@ -67,4 +117,38 @@ pub enum SwitchInChoice {
     Kprobe,
     /// `sched_switch` alone: exact totals, but no stacks of waits.
     SchedSwitch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(SamplingSettings::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_names_the_setting_and_the_bounds() {
+        let faster = SamplingSettings { frequency_hz: 1001, ..SamplingSettings::default() };
+        assert_eq!(
+            faster.validate().unwrap_err().to_string(),
+            "frequency `1001` is not valid: write a value from 1 to 1000"
+        );
+        let window = SamplingSettings { window: Duration::ZERO, ..SamplingSettings::default() };
+        assert_eq!(
+            window.validate().unwrap_err().to_string(),
+            "window `0s` is not valid: write a value from 100ms to 1h"
+        );
+    }
+
+    #[test]
+    fn a_history_shorter_than_one_window_is_refused() {
+        let short = SamplingSettings {
+            history: Duration::from_secs(5),
+            window: Duration::from_secs(10),
+            ..SamplingSettings::default()
+        };
+        assert!(short.validate().unwrap_err().to_string().contains("shorter than window"));
+    }
 }
