@@ -1,0 +1,133 @@
+//! A made-up host for tests: processes and files in memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::maps::Mapping;
+use super::stat::TICK_NS;
+use super::world::{ProcFile, World};
+
+/// One made-up process.
+#[derive(Debug, Clone, Default)]
+pub struct FixtureProcess {
+    /// The name of its leader.
+    pub comm: String,
+    /// Its parent's pid.
+    pub parent: u32,
+    /// When it started, since boot.
+    pub start_ns: u64,
+    /// Its owner.
+    pub uid: u32,
+    /// Its pid in its own namespace; zero for the same as outside.
+    pub namespace_pid: u32,
+    /// The text of its mappings.
+    pub maps: String,
+    /// Its executable's path.
+    pub executable: PathBuf,
+    /// Its root directory; empty for the host's.
+    pub root: PathBuf,
+    /// The text of its cgroup file.
+    pub cgroup: String,
+    /// Files in its root and in its mappings, by path.
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+/// A made-up host whose processes tests put there and change.
+#[derive(Debug, Default)]
+pub struct FixtureWorld {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    processes: BTreeMap<u32, FixtureProcess>,
+    /// What a pid becomes once its mappings were read: for races between reading and reuse.
+    successors: BTreeMap<u32, FixtureProcess>,
+    reads: BTreeMap<ProcFile, usize>,
+}
+
+impl FixtureWorld {
+    /// Puts a process at a pid, in place of any there.
+    pub fn insert(&self, pid: u32, process: FixtureProcess) {
+        self.lock().processes.insert(pid, process);
+    }
+
+    /// Ends a process.
+    pub fn remove(&self, pid: u32) {
+        self.lock().processes.remove(&pid);
+    }
+
+    /// Gives the pid to another process right after the mappings of the present one were read.
+    pub fn replace_after_maps(&self, pid: u32, process: FixtureProcess) {
+        self.lock().successors.insert(pid, process);
+    }
+
+    /// How often the file was read, over all processes.
+    pub fn reads(&self, file: ProcFile) -> usize {
+        self.lock().reads.get(&file).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask<T>(&self, pid: u32, question: impl FnOnce(&FixtureProcess) -> Option<T>) -> io::Result<T> {
+        self.lock().processes.get(&pid).and_then(question).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl World for FixtureWorld {
+    fn pids(&self) -> io::Result<Vec<u32>> {
+        Ok(self.lock().processes.keys().copied().collect())
+    }
+
+    fn read(&self, pid: u32, file: ProcFile) -> io::Result<Vec<u8>> {
+        *self.lock().reads.entry(file).or_default() += 1;
+        let text = self.ask(pid, |process| Some(text_of(pid, process, file)))?;
+        if file == ProcFile::Maps {
+            let mut state = self.lock();
+            if let Some(successor) = state.successors.remove(&pid) {
+                state.processes.insert(pid, successor);
+            }
+        }
+        Ok(text.into_bytes())
+    }
+
+    fn executable_path(&self, pid: u32) -> io::Result<PathBuf> {
+        self.ask(pid, |process| Some(process.executable.clone()))
+    }
+
+    fn root_path(&self, pid: u32) -> io::Result<PathBuf> {
+        self.ask(pid, |process| Some(Path::new("/").join(&process.root)))
+    }
+
+    fn canonical_path(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
+    fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
+        self.open_below_root(pid, Path::new(&mapping.path_text()))
+    }
+
+    fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
+        let content = self.ask(pid, |process| process.files.get(path).cloned())?;
+        let mut file = File::from(rustix::fs::memfd_create("fixture", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(&content)?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
+    }
+}
+
+fn text_of(pid: u32, process: &FixtureProcess, file: ProcFile) -> String {
+    let FixtureProcess { comm, parent, start_ns, uid, .. } = process;
+    let inner = if process.namespace_pid == 0 { pid } else { process.namespace_pid };
+    match file {
+        ProcFile::Stat => format!("{pid} ({comm}) S {parent} {}{} 0", "0 ".repeat(17), start_ns / TICK_NS),
+        ProcFile::Status => format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{pid}\t{inner}\n"),
+        ProcFile::Maps => process.maps.clone(),
+        ProcFile::Cgroup => process.cgroup.clone(),
+    }
+}

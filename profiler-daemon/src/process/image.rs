@@ -1,0 +1,137 @@
+//! One program image of a process: what was mapped, what it is, whose it is.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::ProcessError;
+use super::executables::{Executable, Executables};
+use super::maps::{Address, MappedInode, Mapping, MappingKind, Mappings};
+use super::stat::{ProcessCredentials, ProcessStat};
+use super::world::{ProcFile, World};
+use crate::profile::ImageId;
+
+/// A program image as it was when its mappings were last read.
+#[derive(Debug)]
+pub struct Image {
+    /// Which image of which process.
+    pub id: ImageId,
+    /// The name of the thread-group leader. Untrusted text.
+    pub comm: String,
+    /// The executable's path, without ` (deleted)`; absent for threads of the kernel. Untrusted.
+    pub executable: Option<PathBuf>,
+    /// The effective user id, in the initial user namespace.
+    pub uid: u32,
+    /// The pid as the process itself sees it.
+    pub namespace_pid: u32,
+    /// Whether a Python interpreter is mapped.
+    pub is_python: bool,
+    /// Whether a Java virtual machine is mapped.
+    pub is_jvm: bool,
+    /// The executable mappings.
+    pub mappings: Mappings,
+    executables: HashMap<MappedInode, Arc<Executable>>,
+}
+
+impl Image {
+    /// Reads an image of a living process and opens the files it maps.
+    ///
+    /// The start time is compared after everything was read, so that a pid given to another process meanwhile is noticed.
+    pub fn read(id: ImageId, executables: &Executables, world: &dyn World) -> Result<Self, ProcessError> {
+        let pid = id.process.pid;
+        let mappings = Mappings::parse(&world.read(pid, ProcFile::Maps)?);
+        let status = world.read(pid, ProcFile::Status)?;
+        let credentials = ProcessCredentials::parse(&status).ok_or(ProcessError::Gone(pid))?;
+        let executable = world.executable_path(pid).ok().map(without_deleted);
+        let opened = open_all(pid, &mappings, executables, world);
+        let stat = read_stat(pid, world)?;
+        if !stat.started_at(id.process.start_ns) {
+            return Err(ProcessError::Gone(pid));
+        }
+        let is_python = mappings.iter().any(|mapping| is_python_file(&mapping.file_name()));
+        let is_jvm = mappings.iter().any(|mapping| mapping.file_name() == "libjvm.so");
+        Ok(Self {
+            id,
+            comm: stat.comm,
+            executable,
+            uid: credentials.uid,
+            namespace_pid: credentials.namespace_pid,
+            is_python,
+            is_jvm,
+            mappings,
+            executables: opened,
+        })
+    }
+
+    /// The mapping of an address, and the open file it shows, if it shows one that could be opened.
+    pub fn find(&self, address: Address) -> Option<(&Mapping, Option<&Arc<Executable>>)> {
+        let mapping = self.mappings.find(address)?;
+        Some((mapping, self.executables.get(&mapping.inode)))
+    }
+}
+
+/// Whether a file of this name is, or contains, the Python interpreter.
+pub fn is_python_file(name: &str) -> bool {
+    let version = name.strip_prefix("libpython").or_else(|| name.strip_prefix("python"));
+    version.is_some_and(|version| version.is_empty() || version.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+/// Reads name, parent and start of a process.
+pub fn read_stat(pid: u32, world: &dyn World) -> Result<ProcessStat, ProcessError> {
+    ProcessStat::parse(&world.read(pid, ProcFile::Stat)?).ok_or(ProcessError::Gone(pid))
+}
+
+/// The path without the mark the kernel puts behind the path of an unlinked file.
+pub fn without_deleted(path: PathBuf) -> PathBuf {
+    match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(text) => PathBuf::from(text),
+        None => path,
+    }
+}
+
+fn open_all(
+    pid: u32,
+    mappings: &Mappings,
+    executables: &Executables,
+    world: &dyn World,
+) -> HashMap<MappedInode, Arc<Executable>> {
+    let mut opened = HashMap::new();
+    for mapping in mappings.iter().filter(|mapping| mapping.kind == MappingKind::File) {
+        if opened.contains_key(&mapping.inode) {
+            continue;
+        }
+        if let Ok(executable) = executables.open(pid, mapping, world) {
+            opened.insert(mapping.inode, executable);
+        }
+    }
+    opened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::ProcWorld;
+    use crate::profile::ProcessId;
+
+    #[test]
+    fn the_test_process_has_an_image_with_open_files() {
+        let pid = std::process::id();
+        let start_ns = read_stat(pid, &ProcWorld).unwrap().start_ticks * super::super::stat::TICK_NS + 1;
+        let id = ImageId { process: ProcessId { pid, start_ns }, exec_ns: 0 };
+        let image = Image::read(id, &Executables::default(), &ProcWorld).unwrap();
+        let (mapping, executable) = image.find(Address(is_python_file as *const () as u64)).unwrap();
+        assert_eq!(executable.unwrap().name.as_ref(), mapping.file_name());
+        assert!(!image.is_python && !image.is_jvm);
+        assert_eq!(image.namespace_pid, pid);
+    }
+
+    #[test]
+    fn interpreters_are_told_by_their_file_names() {
+        for name in ["python", "python3", "python3.12", "libpython3.13.so.1.0", "libpython2.7.so"] {
+            assert!(is_python_file(name), "{name}");
+        }
+        for name in ["", "pythonic", "libpythonic.so", "cpython-310.so", "java"] {
+            assert!(!is_python_file(name), "{name}");
+        }
+    }
+}

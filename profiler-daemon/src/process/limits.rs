@@ -1,0 +1,32 @@
+//! Every bound of this room: what may be read of a process and how much is remembered.
+
+use std::time::Duration;
+
+/// Bytes read of `/proc/PID/maps`; what lies beyond is not known and counts as unmapped.
+pub const MAPS_BYTES: usize = 32 << 20;
+/// Bytes read of the other files under `/proc/PID`; what lies beyond is ignored.
+pub const PROC_FILE_BYTES: usize = 64 << 10;
+/// Executable mappings kept per image; further ones are dropped and count as unmapped.
+pub const MAPPINGS_PER_IMAGE: usize = 16_384;
+/// Bytes kept of the path of a mapping; a longer path is cut.
+pub const PATH_BYTES: usize = 4096;
+/// The largest file taken for an executable; a larger one counts as unavailable.
+pub const EXECUTABLE_BYTES: u64 = 8 << 30;
+/// Open executables at most, whatever the limit on descriptors; the least recently used are closed.
+pub const EXECUTABLES_MAX: usize = 4096;
+/// Open executables at least, even if the limit on descriptors is small.
+pub const EXECUTABLES_MIN: usize = 64;
+/// The share of the limit on open files that executables may take: one in this many.
+pub const DESCRIPTOR_SHARE: u64 = 4;
+/// Images remembered; beyond that the least recently used are forgotten.
+pub const IMAGES: usize = 16_384;
+/// Windows for which the image of an ended process outlives its last use, so that late stacks are still named.
+pub const WINDOWS_AFTER_END: u64 = 3;
+/// Windows after which an image that nobody asked for is forgotten; it is read again if its process shows up.
+pub const WINDOWS_UNUSED: u64 = 60;
+/// The first pause between two readings of one image's mappings; each reading doubles it.
+pub const REFRESH_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause between two readings of one image's mappings.
+pub const REFRESH_LONGEST: Duration = Duration::from_secs(60);
+/// Ancestors followed to find out whether a process descends from a selected one.
+pub const ANCESTORS: usize = 4096;

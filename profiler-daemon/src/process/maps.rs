@@ -1,0 +1,283 @@
+//! The executable mappings of a process, as `/proc/PID/maps` lists them.
+//!
+//! In comes the text of the file, which a process can fill with any names it likes; out comes a sorted list of address
+//! ranges, each with the file and offset it shows. Lines that make no sense are left out.
+
+use std::sync::Arc;
+
+use super::limits;
+
+/// How the kernel names memory that is not the content of a file.
+const MEMORY_NAMES: [&[u8]; 5] = [b"[anon:", b"//anon", b"/anon_hugepage", b"/dev/zero", b"/SYSV"];
+
+/// A virtual address in a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address(pub u64);
+
+/// A byte offset in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileOffset(pub u64);
+
+/// The device and inode numbers of a mapped file, as the mapping shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MappedInode {
+    /// The major device number.
+    pub major: u32,
+    /// The minor device number.
+    pub minor: u32,
+    /// The inode number.
+    pub inode: u64,
+}
+
+/// What a mapping shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MappingKind {
+    /// A file.
+    File,
+    /// Memory without a file: where code generated at run time lives.
+    Anonymous,
+    /// The kernel's code for fast system calls.
+    Vdso,
+    /// Another special area of the kernel or the process, such as `[vsyscall]`, a stack or a heap.
+    Special,
+}
+
+/// One executable mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The first address.
+    pub start: Address,
+    /// The first address no longer part of it.
+    pub end: Address,
+    /// The offset of `start` in the file.
+    pub file_offset: FileOffset,
+    /// The file; all zero for other kinds.
+    pub inode: MappedInode,
+    /// The path as the process's mount namespace has it, without ` (deleted)`; empty for anonymous memory. Untrusted.
+    pub path: Arc<[u8]>,
+    /// Whether the file has been unlinked.
+    pub deleted: bool,
+    /// What it shows.
+    pub kind: MappingKind,
+}
+
+impl Mapping {
+    /// Whether the address lies in the mapping.
+    pub fn contains(&self, address: Address) -> bool {
+        self.start <= address && address < self.end
+    }
+
+    /// Where in the file an address of this mapping is.
+    pub fn offset_of(&self, address: Address) -> FileOffset {
+        FileOffset(self.file_offset.0.wrapping_add(address.0.wrapping_sub(self.start.0)))
+    }
+
+    /// The last component of the path, for people. Untrusted text.
+    pub fn file_name(&self) -> String {
+        let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+
+    /// The path, for people and for opening. Untrusted text.
+    pub fn path_text(&self) -> String {
+        String::from_utf8_lossy(&self.path).into_owned()
+    }
+}
+
+/// The executable mappings of a process, by address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mappings(Vec<Mapping>);
+
+impl Mappings {
+    /// Reads the executable mappings out of the text of `/proc/PID/maps`.
+    pub fn parse(text: &[u8]) -> Self {
+        let lines = text.split(|byte| *byte == b'\n');
+        let mut mappings: Vec<Mapping> = lines.filter_map(parse_line).take(limits::MAPPINGS_PER_IMAGE).collect();
+        mappings.sort_by_key(|mapping| mapping.start);
+        mappings.dedup_by(|next, earlier| next.start < earlier.end);
+        Self(mappings)
+    }
+
+    /// The mapping an address lies in.
+    pub fn find(&self, address: Address) -> Option<&Mapping> {
+        let after = self.0.partition_point(|mapping| mapping.start <= address);
+        self.0[..after].last().filter(|mapping| mapping.contains(address))
+    }
+
+    /// All mappings, by address.
+    pub fn iter(&self) -> impl Iterator<Item = &Mapping> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none, as in a kernel thread.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<Mapping> {
+    let mut rest = line;
+    let (start, end) = split_text(take_field(&mut rest), '-')?;
+    if take_field(&mut rest).get(2) != Some(&b'x') {
+        return None;
+    }
+    let file_offset = FileOffset(parse_hex(text_of(take_field(&mut rest))?)?);
+    let (major, minor) = split_text(take_field(&mut rest), ':')?;
+    let inode = text_of(take_field(&mut rest))?.parse().ok()?;
+    let (path, deleted) = parse_path(rest.trim_ascii_start());
+    let (start, end) = (Address(parse_hex(start)?), Address(parse_hex(end)?));
+    let inode = MappedInode { major: parse_device(major)?, minor: parse_device(minor)?, inode };
+    let kind = kind_of(&path, inode.inode);
+    (start < end).then_some(Mapping { start, end, file_offset, inode, path: path.into(), deleted, kind })
+}
+
+/// The next field, up to a space; leaves the rest behind it.
+fn take_field<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let line = *rest;
+    let end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+    *rest = line.get(end + 1..).unwrap_or_default();
+    &line[..end]
+}
+
+fn text_of(field: &[u8]) -> Option<&str> {
+    std::str::from_utf8(field).ok()
+}
+
+fn split_text(field: &[u8], separator: char) -> Option<(&str, &str)> {
+    text_of(field)?.split_once(separator)
+}
+
+fn parse_hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+fn parse_device(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 16).ok()
+}
+
+fn kind_of(path: &[u8], inode: u64) -> MappingKind {
+    match path {
+        b"[vdso]" => MappingKind::Vdso,
+        b"" => MappingKind::Anonymous,
+        _ if MEMORY_NAMES.iter().any(|name| path.starts_with(name)) => MappingKind::Anonymous,
+        [b'/', ..] if inode != 0 => MappingKind::File,
+        _ => MappingKind::Special,
+    }
+}
+
+/// The path with the kernel's escape of newlines undone, and whether the file was unlinked.
+fn parse_path(shown: &[u8]) -> (Vec<u8>, bool) {
+    let bounded = &shown[..shown.len().min(limits::PATH_BYTES)];
+    let (path, deleted) = match bounded.strip_suffix(b" (deleted)") {
+        Some(path) => (path, true),
+        None => (bounded, false),
+    };
+    (undo_newline_escape(path), deleted)
+}
+
+/// The kernel writes a newline in a name as `\012` and leaves all other bytes as they are.
+fn undo_newline_escape(path: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        match rest.strip_prefix(b"\\012") {
+            Some(after) => (rest, _) = (after, name.push(b'\n')),
+            None => (rest, _) = (tail, name.push(*first)),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn only(line: &str) -> Mapping {
+        let mappings = Mappings::parse(line.as_bytes());
+        assert_eq!(mappings.len(), 1, "{line}");
+        mappings.0[0].clone()
+    }
+
+    #[test]
+    fn a_file_mapping_translates_addresses_to_file_offsets() {
+        let mapping = only("5565b7b50000-5565b7b55000 r-xp 00002000 fe:01 247030                     /usr/bin/cat\n");
+        assert_eq!(mapping.kind, MappingKind::File);
+        assert_eq!(mapping.inode, MappedInode { major: 0xfe, minor: 1, inode: 247_030 });
+        assert_eq!(mapping.offset_of(Address(0x5565_b7b5_0123)), FileOffset(0x2123));
+        assert_eq!(mapping.file_name(), "cat");
+    }
+
+    #[test]
+    fn the_kinds_of_mappings_are_told_apart() {
+        for (path, inode, kind) in [
+            ("", 0, MappingKind::Anonymous),
+            ("[anon:code cache]", 0, MappingKind::Anonymous),
+            ("/dev/zero (deleted)", 5, MappingKind::Anonymous),
+            ("[vdso]", 0, MappingKind::Vdso),
+            ("[vsyscall]", 0, MappingKind::Special),
+            ("[stack]", 0, MappingKind::Special),
+            ("/memfd:doublemapper (deleted)", 7, MappingKind::File),
+            ("/lib/libc.so.6", 7, MappingKind::File),
+        ] {
+            let mapping = only(&format!("1000-2000 r-xp 00000000 00:00 {inode}    {path}"));
+            assert_eq!(mapping.kind, kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn hostile_names_stay_one_name() {
+        for (shown, name, deleted) in [
+            (r"/tmp/a\012b", "/tmp/a\nb", false),
+            ("/tmp/with space", "/tmp/with space", false),
+            ("/tmp/gone (deleted)", "/tmp/gone", true),
+            (r"/tmp/\0121000-2000 r-xp", "/tmp/\n1000-2000 r-xp", false),
+            (r"/tmp/back\slash\01", r"/tmp/back\slash\01", false),
+        ] {
+            let mapping = only(&format!("1000-2000 r-xp 00000000 fe:00 9 {shown}"));
+            assert_eq!((mapping.path_text().as_str(), mapping.deleted), (name, deleted));
+        }
+        let long = only(&format!("1000-2000 r-xp 00000000 fe:00 9 /{}", "x".repeat(100_000)));
+        assert_eq!(long.path.len(), limits::PATH_BYTES);
+    }
+
+    #[test]
+    fn lines_without_sense_and_without_code_are_left_out() {
+        for line in [
+            "",
+            "nonsense",
+            "1000-2000",
+            "2000-1000 r-xp 00000000 00:00 0",
+            "1000-2000 rw-p 00000000 00:00 0",
+            "1000-2000 r-xp 00000000 00:00 x",
+            "1000-2000 r-xp g 00:00 0",
+            "fffffffffffffffff-1 r-xp 0 00:00 0",
+            "1000-2000 r-xp 00000000 0000",
+        ] {
+            assert!(Mappings::parse(line.as_bytes()).is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_found_in_its_mapping_and_nowhere_else() {
+        let text = "3000-4000 r-xp 0 00:00 0\n1000-2000 r-xp 0 00:00 0\n1800-2800 r-xp 0 00:00 0\n";
+        let mappings = Mappings::parse(text.as_bytes());
+        for (address, start) in [(0xfff, None), (0x1000, Some(0x1000)), (0x1fff, Some(0x1000)), (0x2000, None)] {
+            assert_eq!(mappings.find(Address(address)).map(|mapping| mapping.start.0), start);
+        }
+        assert!(mappings.find(Address(0x3fff)).is_some() && mappings.find(Address(0x4000)).is_none());
+    }
+
+    #[test]
+    fn the_test_finds_its_own_code() {
+        let mappings = Mappings::parse(&fs::read("/proc/self/maps").unwrap());
+        let mapping = mappings.find(Address(only as *const () as u64)).unwrap();
+        assert_eq!(mapping.path_text(), std::env::current_exe().unwrap().to_string_lossy());
+        assert!(mappings.iter().any(|mapping| mapping.kind == MappingKind::Vdso));
+    }
+}

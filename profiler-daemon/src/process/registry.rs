@@ -1,0 +1,291 @@
+//! The images of processes by identity: read when first seen, read again when an address is not found, forgotten in time.
+//!
+//! One thread observes while events arrive, another looks up while it names stacks; both share one registry. `/proc` is
+//! read outside the lock. An exec replaces the image and not the process, so an image read late, after a further exec that
+//! the registry has not been told of yet, shows the later program: the kernel tells no exec time to compare with.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::executables::Executables;
+use super::image::Image;
+use super::limits;
+use super::maps::Address;
+use super::recent::RecentMap;
+use super::world::World;
+use crate::profile::ImageId;
+
+/// All images known.
+#[derive(Debug)]
+pub struct Registry {
+    executables: Executables,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug)]
+struct Books {
+    images: RecentMap<ImageId, Entry>,
+    window: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `None` if the process was gone, or could not be read, when it was first seen.
+    image: Option<Arc<Image>>,
+    used: u64,
+    ended: bool,
+    refresh_from: Instant,
+    pause: Duration,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// A registry that knows nothing yet.
+    pub fn new() -> Self {
+        Self::with_capacity(limits::IMAGES, Executables::default())
+    }
+
+    /// A registry of at most `images` images.
+    pub fn with_capacity(images: usize, executables: Executables) -> Self {
+        Self { executables, books: Mutex::new(Books { images: RecentMap::new(images), window: 0 }) }
+    }
+
+    /// The image, read now if it was never seen. `None` if its process was gone before it could be read.
+    pub fn observe(&self, id: ImageId, world: &dyn World) -> Option<Arc<Image>> {
+        self.observe_at(id, Instant::now(), world)
+    }
+
+    /// Like [`Self::observe`], and reads the image again if one of the addresses lies in no mapping known, for example
+    /// after the process loaded a library; how often is limited per image.
+    pub fn observe_addresses(
+        &self,
+        id: ImageId,
+        addresses: &[u64],
+        now: Instant,
+        world: &dyn World,
+    ) -> Option<Arc<Image>> {
+        let image = self.observe_at(id, now, world)?;
+        match addresses.iter().all(|address| image.mappings.find(Address(*address)).is_some()) {
+            true => Some(image),
+            false => self.refresh(id, now, world),
+        }
+    }
+
+    /// Reads the image again, unless that was done a short time ago; returns the newest image there is.
+    pub fn refresh(&self, id: ImageId, now: Instant, world: &dyn World) -> Option<Arc<Image>> {
+        let known = self.lock().start_refresh(&id, now);
+        match known {
+            Refresh::Unknown => self.read(id, now, world),
+            Refresh::TooSoon(image) => image,
+            Refresh::Due(old) => self.replace(id, old, world),
+        }
+    }
+
+    /// The image, if it was observed and is not forgotten.
+    pub fn image(&self, id: ImageId) -> Option<Arc<Image>> {
+        self.lock().use_entry(&id)?.image.clone()
+    }
+
+    /// Notes that the image's process ended or executed another program.
+    pub fn end_image(&self, id: ImageId) {
+        if let Some(entry) = self.lock().images.find(&id) {
+            entry.ended = true;
+        }
+    }
+
+    /// Notes that a window ended, and forgets images that were not used for long enough.
+    pub fn end_window(&self) {
+        self.lock().end_window();
+    }
+
+    /// How many images are known.
+    pub fn len(&self) -> usize {
+        self.lock().images.len()
+    }
+
+    /// Whether no image is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The open executables behind the images.
+    pub fn executables(&self) -> &Executables {
+        &self.executables
+    }
+
+    fn observe_at(&self, id: ImageId, now: Instant, world: &dyn World) -> Option<Arc<Image>> {
+        let known = self.lock().use_entry(&id).map(|entry| entry.image.clone());
+        known.unwrap_or_else(|| self.read(id, now, world))
+    }
+
+    fn read(&self, id: ImageId, now: Instant, world: &dyn World) -> Option<Arc<Image>> {
+        let image = Image::read(id, &self.executables, world).ok().map(Arc::new);
+        self.lock().insert(id, image.clone(), now);
+        image
+    }
+
+    /// A process that ended keeps the image it had.
+    fn replace(&self, id: ImageId, old: Option<Arc<Image>>, world: &dyn World) -> Option<Arc<Image>> {
+        let Ok(image) = Image::read(id, &self.executables, world) else { return old };
+        let image = Some(Arc::new(image));
+        if let Some(entry) = self.lock().images.find(&id) {
+            entry.image.clone_from(&image);
+        }
+        image
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be done about a request to read an image again.
+enum Refresh {
+    Unknown,
+    TooSoon(Option<Arc<Image>>),
+    Due(Option<Arc<Image>>),
+}
+
+impl Books {
+    fn use_entry(&mut self, id: &ImageId) -> Option<&mut Entry> {
+        let window = self.window;
+        let entry = self.images.find(id)?;
+        entry.used = window;
+        Some(entry)
+    }
+
+    fn insert(&mut self, id: ImageId, image: Option<Arc<Image>>, now: Instant) {
+        let pause = limits::REFRESH_FIRST;
+        let entry = Entry { ended: image.is_none(), image, used: self.window, refresh_from: now + pause, pause };
+        self.images.insert(id, entry);
+    }
+
+    fn start_refresh(&mut self, id: &ImageId, now: Instant) -> Refresh {
+        let Some(entry) = self.use_entry(id) else { return Refresh::Unknown };
+        if entry.ended || now < entry.refresh_from {
+            return Refresh::TooSoon(entry.image.clone());
+        }
+        entry.pause = (entry.pause * 2).min(limits::REFRESH_LONGEST);
+        entry.refresh_from = now + entry.pause;
+        Refresh::Due(entry.image.clone())
+    }
+
+    fn end_window(&mut self) {
+        self.window += 1;
+        let window = self.window;
+        self.images.retain(|_, entry| {
+            let keep = if entry.ended { limits::WINDOWS_AFTER_END } else { limits::WINDOWS_UNUSED };
+            window - entry.used <= keep
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixture::{FixtureProcess, FixtureWorld};
+    use crate::process::world::ProcFile;
+    use crate::profile::ProcessId;
+
+    const MAPS: &str = "1000-2000 r-xp 0 00:00 0\n";
+
+    fn image_id(pid: u32, start_ns: u64) -> ImageId {
+        ImageId { process: ProcessId { pid, start_ns }, exec_ns: 0 }
+    }
+
+    fn process(start_ns: u64, maps: &str) -> FixtureProcess {
+        FixtureProcess { comm: "x".into(), start_ns, maps: maps.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn an_image_is_read_once_and_outlives_its_process() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(50_000_000, MAPS));
+        let id = image_id(7, 50_123_456);
+        assert_eq!(registry.observe(id, &world).unwrap().mappings.len(), 1);
+        world.remove(7);
+        registry.end_image(id);
+        assert!(registry.observe(id, &world).is_some() && registry.image(id).is_some());
+        assert_eq!(world.reads(ProcFile::Maps), 1);
+    }
+
+    #[test]
+    fn a_pid_reused_before_the_reading_is_not_mixed_up() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(90_000_000, MAPS));
+        assert!(registry.observe(image_id(7, 50_000_000), &world).is_none());
+        assert!(registry.observe(image_id(7, 90_000_000), &world).is_some());
+    }
+
+    #[test]
+    fn a_pid_reused_during_the_reading_is_not_mixed_up() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(50_000_000, MAPS));
+        world.replace_after_maps(7, process(90_000_000, ""));
+        assert!(registry.observe(image_id(7, 50_000_000), &world).is_none());
+    }
+
+    #[test]
+    fn an_unknown_address_reads_the_image_again_at_doubling_intervals() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(50_000_000, MAPS));
+        let (id, start) = (image_id(7, 50_000_000), Instant::now());
+        let seen = |address, millis| {
+            let now = start + Duration::from_millis(millis);
+            registry.observe_addresses(id, &[0x1000, address], now, &world);
+            world.reads(ProcFile::Maps)
+        };
+        assert_eq!(seen(0x1800, 0), 1);
+        let reads: Vec<usize> = [0, 50, 400, 500, 700, 1000, 1300].map(|millis| seen(0x9000, millis)).to_vec();
+        assert_eq!(reads, [1, 1, 2, 2, 3, 3, 4]);
+    }
+
+    #[test]
+    fn a_library_loaded_later_is_found() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(50_000_000, MAPS));
+        let id = image_id(7, 50_000_000);
+        registry.observe(id, &world);
+        world.insert(7, process(50_000_000, &format!("{MAPS}9000-a000 r-xp 0 00:00 0\n")));
+        let later = Instant::now() + Duration::from_secs(1);
+        let image = registry.observe_addresses(id, &[0x9000], later, &world).unwrap();
+        assert!(image.mappings.find(Address(0x9000)).is_some());
+    }
+
+    #[test]
+    fn images_of_ended_processes_are_forgotten_after_some_windows() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        let (alive, ended) = (image_id(7, 50_000_000), image_id(8, 50_000_000));
+        for id in [alive, ended] {
+            world.insert(id.process.pid, process(50_000_000, MAPS));
+            registry.observe(id, &world);
+        }
+        registry.end_image(ended);
+        (0..limits::WINDOWS_AFTER_END).for_each(|_| registry.end_window());
+        assert_eq!(registry.len(), 2);
+        registry.end_window();
+        assert!(registry.image(ended).is_none() && registry.image(alive).is_some());
+    }
+
+    #[test]
+    fn many_lifetimes_leave_a_bounded_registry() {
+        let (world, registry) = (FixtureWorld::default(), Registry::with_capacity(256, Executables::default()));
+        for life in 0..250_000u64 {
+            let (pid, start_ns) = (100 + (life % 1000) as u32, life * 10_000_000);
+            world.insert(pid, process(start_ns, MAPS));
+            let id = image_id(pid, start_ns);
+            assert!(registry.observe(id, &world).is_some());
+            if life % 3 != 0 {
+                registry.end_image(id);
+            }
+            assert!(registry.len() <= 256);
+        }
+        (0..=limits::WINDOWS_UNUSED).for_each(|_| registry.end_window());
+        assert!(registry.is_empty());
+    }
+}

@@ -1,0 +1,131 @@
+//! What `/proc/PID/stat`, `status` and `cgroup` tell of a process: name, parent, start, owner, pid namespace, cgroups.
+
+use super::limits;
+
+/// The kernel's unit of times in `/proc`, fixed at 100 per second on the architectures supported.
+pub const TICK_NS: u64 = 10_000_000;
+/// The flag of `/proc/PID/stat` that marks a kernel thread.
+const KERNEL_THREAD_FLAG: u64 = 0x0020_0000;
+
+/// The fields of `/proc/PID/stat` that matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// The name of the thread-group leader. Untrusted text.
+    pub comm: String,
+    /// The parent's pid; zero if it lies outside the PID namespace or does not exist.
+    pub parent: u32,
+    /// Whether it is a thread of the kernel.
+    pub kernel: bool,
+    /// Start since boot, in ticks of [`TICK_NS`].
+    pub start_ticks: u64,
+}
+
+impl ProcessStat {
+    /// Reads the text of `/proc/PID/stat`; `None` if it makes no sense.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let open = text.iter().position(|byte| *byte == b'(')?;
+        let close = text.iter().rposition(|byte| *byte == b')')?;
+        let comm = String::from_utf8_lossy(text.get(open + 1..close)?).into_owned();
+        let fields: Vec<&str> = std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some(Self {
+            comm,
+            parent: u32::try_from(number(1)?).ok()?,
+            kernel: number(6)? & KERNEL_THREAD_FLAG != 0,
+            start_ticks: number(19)?,
+        })
+    }
+
+    /// Whether the process started in the tick that contains `start_ns`, an exact time since boot.
+    pub fn started_at(&self, start_ns: u64) -> bool {
+        self.start_ticks == start_ns / TICK_NS
+    }
+}
+
+/// The fields of `/proc/PID/status` that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessCredentials {
+    /// The effective user id, in the initial user namespace.
+    pub uid: u32,
+    /// The pid as the process itself sees it.
+    pub namespace_pid: u32,
+}
+
+impl ProcessCredentials {
+    /// Reads the text of `/proc/PID/status`; `None` if a field is missing.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let uid = field_of(text, "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        let namespace_pid = field_of(text, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()?;
+        Some(Self { uid, namespace_pid })
+    }
+}
+
+/// The value of a field; the name of the process comes first and is escaped by the kernel, so it can fake no line.
+fn field_of<'a>(text: &'a [u8], name: &str) -> Option<&'a str> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    std::str::from_utf8(line).ok()
+}
+
+/// The paths of all cgroups of a process, of version 1 and 2, from the text of `/proc/PID/cgroup`. Untrusted text.
+pub fn parse_cgroups(text: &[u8]) -> Vec<String> {
+    let bounded = &text[..text.len().min(limits::PROC_FILE_BYTES)];
+    let lines = String::from_utf8_lossy(bounded).into_owned();
+    lines.lines().filter_map(|line| Some(line.splitn(3, ':').nth(2)?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, process};
+
+    #[test]
+    fn names_with_spaces_and_parentheses_do_not_shift_the_fields() {
+        for (comm, shown) in [("sh", "(sh)"), (") R 1 (x", "() R 1 (x)"), ("a b", "(a b)"), ("", "()")] {
+            let text = format!("17 {shown} S 4 17 17 0 -1 4194304 {} 777 99", "0 ".repeat(12));
+            let stat = ProcessStat::parse(text.as_bytes()).unwrap();
+            assert_eq!((stat.comm.as_str(), stat.parent, stat.start_ticks), (comm, 4, 777));
+        }
+    }
+
+    #[test]
+    fn a_kernel_thread_is_told_by_its_flag() {
+        let text = format!("2 (kthreadd) S 0 0 0 0 -1 {} {} 5", 2_129_984, "0 ".repeat(12));
+        assert!(ProcessStat::parse(text.as_bytes()).unwrap().kernel);
+    }
+
+    #[test]
+    fn a_start_is_compared_in_ticks() {
+        let stat = ProcessStat { comm: String::new(), parent: 1, kernel: false, start_ticks: 777 };
+        assert!(stat.started_at(7_770_000_000) && stat.started_at(7_779_999_999));
+        assert!(!stat.started_at(7_769_999_999) && !stat.started_at(7_780_000_000));
+    }
+
+    #[test]
+    fn broken_text_is_no_process() {
+        for text in ["", "17", "17 (sh", "17 )sh( S", "17 (sh) S", "17 (sh) S -1 0 0 0 0 0 0 0 0"] {
+            assert_eq!(ProcessStat::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(ProcessCredentials::parse(b"Name:\tx\nUid:\t1\n"), None);
+    }
+
+    #[test]
+    fn the_effective_user_and_the_innermost_pid_count() {
+        let text = b"Name:\tNSpid: 9\nUid:\t1\t2\t3\t4\nNSpid:\t4711\t12\t7\n";
+        assert_eq!(ProcessCredentials::parse(text), Some(ProcessCredentials { uid: 2, namespace_pid: 7 }));
+    }
+
+    #[test]
+    fn all_cgroup_hierarchies_are_listed() {
+        let text = b"4:memory:/a:b\n1:name=systemd:/init.scope\n0::/kubepods/pod1\nnonsense\n";
+        assert_eq!(parse_cgroups(text), ["/a:b", "/init.scope", "/kubepods/pod1"]);
+    }
+
+    #[test]
+    fn the_test_process_reads_itself() {
+        let stat = ProcessStat::parse(&fs::read("/proc/self/stat").unwrap()).unwrap();
+        let credentials = ProcessCredentials::parse(&fs::read("/proc/self/status").unwrap()).unwrap();
+        assert_eq!(stat.parent, std::os::unix::process::parent_id());
+        assert_eq!(credentials.namespace_pid, process::id());
+        assert!(stat.start_ticks > 0 && !stat.kernel);
+    }
+}

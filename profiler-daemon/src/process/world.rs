@@ -1,0 +1,166 @@
+//! Everything the daemon asks of processes, behind one trait: the real host, or a fixture in tests.
+//!
+//! The trait hands out text and open files and judges nothing; the rest of this room parses. All of it is untrusted.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::limits;
+use super::maps::Mapping;
+use crate::sys::openat2;
+
+/// A text file under `/proc/PID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProcFile {
+    /// Name, parent, start time.
+    Stat,
+    /// User and pid namespace ids.
+    Status,
+    /// The memory mappings.
+    Maps,
+    /// The cgroup of each hierarchy.
+    Cgroup,
+}
+
+impl ProcFile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stat => "stat",
+            Self::Status => "status",
+            Self::Maps => "maps",
+            Self::Cgroup => "cgroup",
+        }
+    }
+
+    fn limit(self) -> usize {
+        match self {
+            Self::Maps => limits::MAPS_BYTES,
+            _ => limits::PROC_FILE_BYTES,
+        }
+    }
+}
+
+/// What the daemon asks of processes. Errors of kind `NotFound` mean that the process or the file is gone.
+pub trait World: Send + Sync {
+    /// The pids of all processes.
+    fn pids(&self) -> io::Result<Vec<u32>>;
+    /// The text of a file under `/proc/PID`, cut at its limit.
+    fn read(&self, pid: u32, file: ProcFile) -> io::Result<Vec<u8>>;
+    /// The path of the executable as the kernel shows it, perhaps with ` (deleted)` at its end.
+    fn executable_path(&self, pid: u32) -> io::Result<PathBuf>;
+    /// The path of the root directory of the process, as the host sees it.
+    fn root_path(&self, pid: u32) -> io::Result<PathBuf>;
+    /// The path with the host's symbolic links resolved.
+    fn canonical_path(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Opens the regular file a mapping of the process shows, even if it was unlinked.
+    fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File>;
+    /// Opens a regular file at an absolute path inside the root of the process, never following a link out of it.
+    fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File>;
+}
+
+/// The host, through its `/proc`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcWorld;
+
+impl World for ProcWorld {
+    fn pids(&self) -> io::Result<Vec<u32>> {
+        let entries = fs::read_dir("/proc")?;
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    fn read(&self, pid: u32, file: ProcFile) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let open = File::open(format!("/proc/{pid}/{}", file.name()))?;
+        open.take(file.limit() as u64).read_to_end(&mut text).map_err(gone_as_not_found)?;
+        Ok(text)
+    }
+
+    fn executable_path(&self, pid: u32) -> io::Result<PathBuf> {
+        fs::read_link(format!("/proc/{pid}/exe"))
+    }
+
+    fn root_path(&self, pid: u32) -> io::Result<PathBuf> {
+        fs::read_link(format!("/proc/{pid}/root"))
+    }
+
+    fn canonical_path(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
+        let link = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start.0, mapping.end.0);
+        match openat2::open_regular_link(Path::new(&link)) {
+            Ok(file) => Ok(file),
+            Err(_) if mapping.deleted => Err(io::ErrorKind::NotFound.into()),
+            Err(_) => self.open_same_inode(pid, mapping),
+        }
+    }
+
+    fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
+        let root = openat2::open_directory(Path::new(&format!("/proc/{pid}/root")))?;
+        openat2::open_regular_below(&root, path)
+    }
+}
+
+impl ProcWorld {
+    /// Without the right to use `map_files`: the file at the mapping's path, if it is still the one that was mapped.
+    fn open_same_inode(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
+        let file = self.open_below_root(pid, Path::new(OsStr::from_bytes(&mapping.path)))?;
+        match openat2::read_facts(&file)?.inode == mapping.inode.inode {
+            true => Ok(file),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+/// Reading a file of a process that has just ended fails with `ESRCH`.
+fn gone_as_not_found(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => io::ErrorKind::NotFound.into(),
+        _ => error,
+    }
+}
+
+/// Whether the daemon sees the host's own pids: whether it runs in the initial PID namespace.
+pub fn in_initial_pid_namespace() -> bool {
+    /// The inode number the kernel gives to the initial PID namespace, and to no other.
+    const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link == Path::new(INITIAL_PID_NAMESPACE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::maps::Mappings;
+    use std::{env, process};
+
+    #[test]
+    fn the_test_process_is_listed_and_readable() {
+        let (world, pid) = (ProcWorld, process::id());
+        assert!(world.pids().unwrap().contains(&pid));
+        assert_eq!(world.executable_path(pid).unwrap(), env::current_exe().unwrap());
+        for file in [ProcFile::Stat, ProcFile::Status, ProcFile::Maps, ProcFile::Cgroup] {
+            assert!(!world.read(pid, file).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_mapped_file_is_opened_and_has_the_mapped_content() {
+        let (world, pid) = (ProcWorld, process::id());
+        let mappings = Mappings::parse(&world.read(pid, ProcFile::Maps).unwrap());
+        let own = mappings.iter().find(|mapping| Path::new(&mapping.path_text()) == env::current_exe().unwrap());
+        let mut magic = [0; 4];
+        world.open_mapped(pid, own.unwrap()).unwrap().read_exact(&mut magic).unwrap();
+        assert_eq!(&magic, b"\x7fELF");
+    }
+
+    #[test]
+    fn a_process_that_does_not_exist_is_not_found() {
+        let pid = u32::MAX >> 1;
+        assert_eq!(ProcWorld.read(pid, ProcFile::Stat).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(ProcWorld.open_below_root(pid, Path::new("/x")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
