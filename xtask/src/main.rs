@@ -1,2 +1,29 @@
 //! Every task of the repository: `cargo xtask VERB`.
-fn main() {}
+mod apt;
+mod bpf_object;
+mod bpf_sources;
+mod bpf_toolchain;
+mod command;
+mod host;
+mod jdk;
+mod need;
+mod python;
+mod repository;
+mod verbs;
+
+use clap::Parser;
+
+/// The tasks of the profilerd repository.
+///
+/// `cargo xtask test` on a fresh machine does everything: it installs what the tests need (as root on Debian or
+/// Ubuntu; elsewhere it says what is missing), builds, and runs every test that can run here.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Invocation {
+    #[command(subcommand)]
+    verb: verbs::Verb,
+}
+
+fn main() -> anyhow::Result<()> {
+    Invocation::parse().verb.run()
+}

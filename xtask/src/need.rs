@@ -1,0 +1,167 @@
+//! What each ring of building and testing needs, how it is found, and where it comes from.
+use crate::bpf_toolchain::{self, BPF_LINKER_VERSION, Compiler};
+use crate::command::{Command, find_program};
+use crate::{apt, jdk, python};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+/// What is to be done on this machine; each needs more than the last but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ring {
+    /// Building the kernel half from source. Using the daemon does not need this.
+    BuildEbpf,
+    /// Building the daemon and running the tests that need no privileges.
+    Test,
+    /// Running the live tests: workloads in C, Python and Java.
+    Live,
+    /// Booting other kernels in a virtual machine.
+    Vm,
+}
+
+/// One thing that must be there.
+pub(crate) struct Need {
+    /// What it is, for people.
+    pub(crate) name: &'static str,
+    /// The rings that need it.
+    pub(crate) rings: &'static [Ring],
+    /// Where or which it is; `None` when it is missing.
+    pub(crate) find: fn() -> Option<String>,
+    /// Installs it on a machine with apt, as root.
+    install: fn() -> Result<()>,
+    /// What to do where it cannot be installed from here.
+    pub(crate) elsewhere: &'static str,
+}
+
+impl Need {
+    /// Installs this need and looks again.
+    pub(crate) fn install(&self) -> Result<String> {
+        (self.install)().with_context(|| format!("failed to install {}; {}", self.name, self.elsewhere))?;
+        (self.find)().with_context(|| format!("{} is still missing after installing it; {}", self.name, self.elsewhere))
+    }
+}
+
+/// Every need. Those further down may depend on those further up.
+pub(crate) const NEEDS: &[Need] = &[
+    Need {
+        name: "C compiler and linker",
+        rings: &[Ring::BuildEbpf, Ring::Test, Ring::Live],
+        find: || find_shown("cc"),
+        install: || apt::install(&["gcc", "libc6-dev"]),
+        elsewhere: "install gcc and the C library's headers",
+    },
+    Need {
+        name: "Rust compiler for bpfel-unknown-none",
+        rings: &[Ring::BuildEbpf],
+        find: || Compiler::detect().map(|compiler| compiler.version),
+        install: install_compiler,
+        elsewhere: "run `rustup toolchain install nightly --component rust-src --component clippy`",
+    },
+    Need {
+        name: "clippy of that compiler",
+        rings: &[Ring::BuildEbpf],
+        find: || Compiler::detect()?.clippy().map(|_| "present".to_owned()),
+        install: || apt::install(&["rust-web-clippy"]),
+        elsewhere: "run `rustup component add --toolchain nightly clippy`",
+    },
+    Need {
+        name: "bpf-linker for that compiler's LLVM",
+        rings: &[Ring::BuildEbpf],
+        find: || bpf_toolchain::find_linker(Compiler::detect()?.llvm).map(|path| path.display().to_string()),
+        install: install_linker,
+        elsewhere: "run `cargo install bpf-linker --no-default-features --features llvm-N --locked` with LLVM_PREFIX set, \
+                    where N is the LLVM version in `rustc -vV`, or put a release of bpf-linker on PATH",
+    },
+    Need {
+        name: "llvm-objcopy",
+        rings: &[Ring::BuildEbpf],
+        find: || bpf_toolchain::find_objcopy(Compiler::detect()?.llvm).map(|path| path.display().to_string()),
+        install: || apt::install(&[format!("llvm-{}", expect_compiler()?.llvm.major)]),
+        elsewhere: "install LLVM's tools",
+    },
+    Need {
+        name: "Python 3.12 or newer",
+        rings: &[Ring::Live],
+        find: || python::find().map(|path| path.display().to_string()),
+        install: python::install,
+        elsewhere: "install Python 3.12 or newer and put it on PATH, or name it in PROFILERD_PYTHON",
+    },
+    Need {
+        name: "JDK 17 or newer",
+        rings: &[Ring::Live],
+        find: || jdk::find().map(|path| path.display().to_string()),
+        install: jdk::install,
+        elsewhere: "install a JDK 17 or newer with java, javac and jcmd, and name its folder in JAVA_HOME",
+    },
+    Need {
+        name: "qemu for x86-64",
+        rings: &[Ring::Vm],
+        find: || find_shown("qemu-system-x86_64"),
+        install: || apt::install(&["qemu-system-x86"]),
+        elsewhere: "install qemu-system-x86_64",
+    },
+    Need {
+        name: "static busybox",
+        rings: &[Ring::Vm],
+        find: || find_shown("busybox").filter(|_| is_busybox_static()),
+        install: || apt::install(&["busybox-static"]),
+        elsewhere: "install a statically linked busybox",
+    },
+    Need {
+        name: "cpio",
+        rings: &[Ring::Vm],
+        find: || find_shown("cpio"),
+        install: || apt::install(&["cpio"]),
+        elsewhere: "install cpio",
+    },
+    Need {
+        name: "apt-get and dpkg-deb, which fetch Debian's kernels",
+        rings: &[Ring::Vm],
+        find: || find_shown("dpkg-deb").and_then(|_| find_shown("apt-get")),
+        install: || bail!("there is no package for it"),
+        elsewhere: "run this on Debian or Ubuntu",
+    },
+];
+
+fn find_shown(program: &str) -> Option<String> {
+    find_program(program, &[]).map(|path| path.display().to_string())
+}
+
+fn is_busybox_static() -> bool {
+    let Some(busybox) = find_program("busybox", &[]) else { return false };
+    // ldd fails on a static program, or says so.
+    Command::new("ldd")
+        .arg(busybox)
+        .read()
+        .is_none_or(|text| text.contains("not a dynamic") || text.contains("statically"))
+}
+
+fn expect_compiler() -> Result<Compiler> {
+    Compiler::detect().context("failed to find a compiler for bpfel-unknown-none")
+}
+
+fn install_compiler() -> Result<()> {
+    const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
+    if apt::are_offered(&DEBIAN) {
+        return apt::install(&DEBIAN);
+    }
+    Command::new("rustup")
+        .args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"])
+        .args(["--component", "clippy"])
+        .advice("this machine's package sources have no compiler for BPF; install rustup from https://rustup.rs")
+        .run()
+}
+
+fn install_linker() -> Result<()> {
+    let llvm = expect_compiler()?.llvm;
+    let (major, prefix) = (llvm.major, llvm.prefix());
+    let development = [format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")];
+    apt::install(&development)?;
+    apt::install(&["g++", "zlib1g-dev", "libzstd-dev"])?;
+    Command::cargo()
+        .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"])
+        .args(["--no-default-features", "--features", &format!("llvm-{major}")])
+        .env("LLVM_PREFIX", &prefix)
+        .env(&format!("LLVM_SYS_{major}{}_PREFIX", llvm.minor), &prefix)
+        .advice(format!("check that this version of bpf-linker has the feature llvm-{major}"))
+        .run()
+}

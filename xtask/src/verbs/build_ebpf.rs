@@ -1,0 +1,152 @@
+//! `build-ebpf`: builds the kernel half, and keeps the committed objects honest.
+use crate::bpf_toolchain::{self, BPF_LINKER_VERSION, Compiler};
+use crate::command::Command;
+use crate::{bpf_object, bpf_sources, repository};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Each variant of the kernel half: its cargo feature and its object. One object serves every 64-bit little-endian
+/// machine, since everything that differs between them is read from the kernel's BTF when it is loaded.
+const VARIANTS: [(&str, &str); 2] = [("storage", "profilerd-storage.bpf.o"), ("hash", "profilerd-hash.bpf.o")];
+/// The name of the binary target that is the object.
+const PROGRAM: &str = "profilerd";
+
+/// Build the kernel half from source.
+///
+/// Builds each variant of `profiler-ebpf`, strips debugging sections but keeps BTF, checks the result, and puts it
+/// under `profiler-ebpf/prebuilt` together with a hash of the sources, all of it to be committed. The build is
+/// reproducible: the same sources and tools give the same bytes in any folder.
+#[derive(Args)]
+pub(crate) struct BuildEbpf {
+    /// Build nothing; fail if the committed objects are not those of the current sources.
+    #[arg(long, conflicts_with = "out")]
+    check: bool,
+    /// Put the objects into this folder and leave the committed ones alone.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl BuildEbpf {
+    /// Only checks the committed objects.
+    pub(crate) fn check() -> Self {
+        Self { check: true, out: None }
+    }
+
+    /// Builds into `dir`.
+    pub(crate) fn into(dir: PathBuf) -> Self {
+        Self { check: false, out: Some(dir) }
+    }
+
+    /// Builds or checks.
+    pub(crate) fn run(self) -> Result<()> {
+        if self.check {
+            return bpf_sources::check(&VARIANTS.map(|(_, object)| object));
+        }
+        let tools = Tools::detect()?;
+        match self.out {
+            Some(dir) => tools.rebuild(&dir),
+            None => tools.renew_committed(),
+        }
+    }
+}
+
+/// Everything a build of the kernel half runs.
+struct Tools {
+    compiler: Compiler,
+    linker: PathBuf,
+    objcopy: PathBuf,
+}
+
+impl Tools {
+    fn detect() -> Result<Self> {
+        const ADVICE: &str = "run `cargo xtask setup --for build-ebpf`";
+        let compiler = Compiler::detect().with_context(|| format!("no Rust compiler for BPF found: {ADVICE}"))?;
+        let linker = bpf_toolchain::find_linker(compiler.llvm)
+            .with_context(|| format!("no bpf-linker for LLVM {} found: {ADVICE}", compiler.llvm.major))?;
+        let objcopy =
+            bpf_toolchain::find_objcopy(compiler.llvm).with_context(|| format!("no llvm-objcopy found: {ADVICE}"))?;
+        Ok(Self { compiler, linker, objcopy })
+    }
+
+    /// What decides the object's bytes beside the sources.
+    fn names(&self) -> Vec<String> {
+        let linker = Command::new(&self.linker).arg("--version").read().unwrap_or_default();
+        let linker = linker.lines().next().unwrap_or(BPF_LINKER_VERSION).to_owned();
+        let llvm = self.compiler.llvm;
+        vec![self.compiler.version.clone(), format!("LLVM {}.{}", llvm.major, llvm.minor), linker]
+    }
+
+    fn renew_committed(&self) -> Result<()> {
+        let dir = repository::prebuilt();
+        let objects = self.build_all(&dir, false)?;
+        bpf_sources::write_record(&dir, &objects, &self.names())?;
+        eprintln!("commit what changed in {}", dir.display());
+        Ok(())
+    }
+
+    fn rebuild(&self, dir: &Path) -> Result<()> {
+        let objects = self.build_all(dir, true)?;
+        for object in &objects {
+            self.compare_with_committed(object)?;
+        }
+        Ok(())
+    }
+
+    fn build_all(&self, dir: &Path, locked: bool) -> Result<Vec<PathBuf>> {
+        std::fs::create_dir_all(dir).with_context(|| format!("failed to create folder `{}`", dir.display()))?;
+        VARIANTS.iter().map(|(feature, object)| self.build(feature, &dir.join(object), locked)).collect()
+    }
+
+    fn build(&self, feature: &str, object: &Path, locked: bool) -> Result<PathBuf> {
+        let target_dir = repository::target_dir().join("bpf");
+        self.compiler
+            .build(&self.linker)
+            .args(["--release", "--no-default-features", "--features", feature])
+            .args(locked.then_some("--locked"))
+            .dir(repository::kernel_half())
+            .env("CARGO_TARGET_DIR", &target_dir)
+            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\u{1f}"))
+            .advice("mend the compiler's complaints above; if they are about `core`, run `cargo xtask setup --for build-ebpf`")
+            .run()?;
+        let built = target_dir.join("bpfel-unknown-none/release").join(PROGRAM);
+        Command::new(&self.objcopy)
+            .arg("--strip-debug")
+            .arg(&built)
+            .arg(object)
+            .advice("check the tool's version")
+            .run()?;
+        bpf_object::verify(object)?;
+        eprintln!("built {} ({} bytes)", object.display(), object.metadata().map_or(0, |meta| meta.len()));
+        Ok(object.to_owned())
+    }
+
+    /// With the recorded tools a rebuild must give the committed bytes; with other tools it need not.
+    fn compare_with_committed(&self, object: &Path) -> Result<()> {
+        let committed = repository::prebuilt().join(object.file_name().unwrap_or_default());
+        let same = std::fs::read(&committed).ok() == std::fs::read(object).ok();
+        match (same, bpf_sources::was_built_with(&self.names())) {
+            (true, _) => eprintln!("{} is byte for byte the committed one", object.display()),
+            (false, false) => eprintln!("{} differs from the committed one, built with other tools", object.display()),
+            (false, true) => bail!(
+                "`{}` differs from the committed one though the tools are the same: run `cargo xtask build-ebpf` and \
+                 commit profiler-ebpf/prebuilt",
+                object.display()
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// No path of this machine may reach the object. The machine the bindings are for is fixed, so that the host's
+/// does not matter.
+fn rust_flags() -> Vec<String> {
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    vec![
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
+        remap(&repository::root(), "/profilerd"),
+        remap(&bpf_toolchain::cargo_home(), "/cargo"),
+    ]
+}
