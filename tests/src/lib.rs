@@ -1,1 +1,20 @@
-//! The test harness: starts real workloads and the daemon, and waits for what they print.
+//! The test harness: starts real workloads and the daemon, asks it over HTTP, and compares with the kernel's own books.
+//!
+//! Nothing here knows how the daemon works inside: it is started as a process and asked as a user would ask it.
+
+pub mod books;
+pub mod client;
+pub mod daemon;
+pub mod ground_truth;
+pub mod host;
+pub mod kernel_books;
+pub mod program;
+pub mod python;
+pub mod workload;
+
+pub use books::{Books, FunctionRow, Hotspots};
+pub use client::Response;
+pub use daemon::Daemon;
+pub use host::{LiveHost, live_host, tell};
+pub use program::{Program, poll_until};
+pub use workload::Workload;

@@ -1,0 +1,61 @@
+//! Ground truth: a program that knows where its time went, against what the daemon says about it.
+
+use anyhow::{Result, ensure};
+use profiler_tests::ground_truth::{Check, Run, class_checks, scheduler_checks, wall_checks};
+use profiler_tests::{Daemon, Workload, live_host, tell, workload};
+
+/// One per cent: what the kernel half promises for each class, for CPU and for the run queue.
+const PART: f64 = 0.01;
+
+#[test]
+fn every_class_of_time_is_exact_and_lands_in_its_function() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let file = workload::scratch()?.join("ground_truth.data");
+    let mut workload = Workload::start("ground_truth", &["--file", &file.display().to_string()])?;
+    let daemon = Daemon::start_for(workload.pid(), &["--window", "2s"])?;
+    let run = Run::record(&mut workload, &daemon)?;
+    ensure!(run.phases.len() == 11, "only {} phases ran", run.phases.len());
+    let mut problems = misplaced(&run)?;
+    let checks = [class_checks(&run, PART)?, scheduler_checks(&run, PART)?, wall_checks(&run)?].concat();
+    print_table(&checks);
+    problems.extend(checks.iter().filter(|check| !check.passes()).map(Check::to_string));
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+fn print_table(checks: &[Check]) {
+    tell(&format!("\n{:<34} {:>16} {:>16} {:>11}", "ground truth", "reference", "daemon", "difference"));
+    checks.iter().for_each(|check| tell(&check.to_string()));
+}
+
+/// Every phase whose class is not the dominating state of its function, or lies elsewhere too.
+fn misplaced(run: &Run) -> Result<Vec<String>> {
+    tell(&format!("\n{:<14} {:<10} {:>12} {:>12} {:>8}", "function", "state", "in function", "in phase", "samples"));
+    let mut problems = Vec::new();
+    for (at, phase) in run.phases.iter().enumerate() {
+        let Some(row) = run.functions.row(&phase.function) else {
+            problems.push(format!("no row for {}; there are {:?}", phase.function, run.functions.names()));
+            continue;
+        };
+        let counted = run.during(at)?;
+        let (in_row, in_phase) = match phase.class.as_str() {
+            "cpu" => (row.cpu_sum(), counted.cpu),
+            "runq" => (row.runq, counted.runq + counted.throttled),
+            // The harness speaks through a pipe too: only this function's own part is known, to the program.
+            "ipc" => (row.waited("ipc"), phase.mono.saturating_sub(phase.cpu + phase.run_delay)),
+            class => (row.waited(class), counted.waited(class)),
+        };
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let name = &phase.function;
+        tell(&format!("{name:<14} {:<10} {:>12.3} {:>12.3} {:>8}", phase.class, ms(in_row), ms(in_phase), row.samples));
+        // The machine may be busy, so the run queue counts only where the phase is about it.
+        let dominating = row.dominating(phase.class == "runq");
+        if dominating != phase.class {
+            problems.push(format!("{name} should be mostly {}, but is {dominating}: {row:?}", phase.class));
+        }
+        if (in_row as f64) < 0.9 * in_phase as f64 {
+            problems.push(format!("{name} has {in_row} ns of {}, but the phase {in_phase} ns", phase.class));
+        }
+    }
+    Ok(problems)
+}
