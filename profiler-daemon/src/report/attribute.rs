@@ -1,0 +1,171 @@
+//! Which frame of a stack is charged: the one place that says whose time it is.
+//!
+//! | the stack, leaf first | charged | why |
+//! |---|---|---|
+//! | kernel, C library, user | user | kernel and libc only refine the reason |
+//! | native library, interpreter, Python or JVM | Python or JVM | the user's line called it; the columns tell native from Python |
+//! | the same with `native` | native library | asked for |
+//! | anything with `kernel` or `libc` | the innermost frame, if it is one | asked for |
+//! | interpreter or C library only | the innermost of them, interpreter first | nothing better is known |
+//! | kernel only | the innermost kernel frame outside the scheduler | kernel threads |
+//! | a marker only | the marker | it says what is missing |
+//! | nothing | no frame | the user stack could not be read |
+
+use crate::profile::{Frame, FrameKind, Reason, Stack};
+
+/// Which frames may be charged besides those of the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AttributionRule {
+    /// Native frames above a Python or JVM frame.
+    pub native: bool,
+    /// Kernel frames.
+    pub kernel: bool,
+    /// Frames of the C library.
+    pub libc: bool,
+}
+
+impl AttributionRule {
+    /// The frame that is charged, or the reason why there is none.
+    pub fn charge<'a>(&self, stack: &'a Stack) -> Result<&'a Frame, Reason> {
+        self.shown(stack).next().or_else(|| fallback(stack)).ok_or(Reason::NoUserStack)
+    }
+
+    /// The frames that may be charged, leaf first: with inclusive counting each of them is.
+    pub fn shown<'a>(&self, stack: &'a Stack) -> impl Iterator<Item = &'a Frame> {
+        let rule = Self { native: self.native || !stack.leaf_first().any(is_managed), ..*self };
+        stack.leaf_first().filter(move |frame| rule.shows(frame))
+    }
+
+    fn shows(&self, frame: &Frame) -> bool {
+        match frame.kind {
+            FrameKind::Python | FrameKind::Jvm => true,
+            FrameKind::Kernel => self.kernel,
+            FrameKind::Native if is_libc(frame) => self.libc,
+            FrameKind::Native | FrameKind::Jit => self.native,
+            FrameKind::Interpreter | FrameKind::Marker => false,
+        }
+    }
+}
+
+fn is_managed(frame: &Frame) -> bool {
+    matches!(frame.kind, FrameKind::Python | FrameKind::Jvm)
+}
+
+fn fallback(stack: &Stack) -> Option<&Frame> {
+    let innermost = |wanted: fn(&Frame) -> bool| stack.leaf_first().find(|frame| wanted(frame));
+    innermost(|frame| frame.kind == FrameKind::Interpreter)
+        .or_else(|| innermost(|frame| matches!(frame.kind, FrameKind::Native | FrameKind::Jit)))
+        .or_else(|| innermost(|frame| frame.kind == FrameKind::Marker))
+        .or_else(|| innermost(|frame| frame.kind == FrameKind::Kernel && !is_scheduler(frame)))
+        .or_else(|| innermost(|_| true))
+}
+
+/// Whether the frame belongs to the C library, its threads or its loader, by the name of its module.
+fn is_libc(frame: &Frame) -> bool {
+    let Some(module) = &frame.module else { return false };
+    let name = module.rsplit('/').next().unwrap_or(module);
+    let of = |library: &str| name.strip_prefix(library).is_some_and(|rest| rest.starts_with(['.', '-']));
+    of("libc") && is_shared_object(name)
+        || of("libpthread")
+        || of("librt") && is_shared_object(name)
+        || name.starts_with("ld-linux")
+        || name.starts_with("ld-musl")
+        || of("ld") && is_shared_object(name)
+        || matches!(name, "[vdso]" | "linux-vdso.so.1")
+}
+
+fn is_shared_object(name: &str) -> bool {
+    name.ends_with(".so") || name.contains(".so.")
+}
+
+/// Whether a kernel frame only says that the thread was switched out.
+fn is_scheduler(frame: &Frame) -> bool {
+    const PREFIXES: [&str; 6] =
+        ["__schedule", "schedule", "preempt_schedule", "io_schedule", "finish_task_switch", "__cond_resched"];
+    let name = frame.function();
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::profile::Name;
+
+    fn frame(text: &str) -> Arc<Frame> {
+        let (kind, name) = text.split_once(':').unwrap();
+        let (kind, module) = match kind {
+            "kernel" => (FrameKind::Kernel, Some("[kernel]")),
+            "libc" => (FrameKind::Native, Some("libc.so.6")),
+            "native" => (FrameKind::Native, Some("app")),
+            "interp" => (FrameKind::Interpreter, Some("libpython3.12.so.1.0")),
+            "python" => (FrameKind::Python, None),
+            "jvm" => (FrameKind::Jvm, None),
+            "jit" => (FrameKind::Jit, None),
+            "marker" => (FrameKind::Marker, None),
+            other => panic!("{other}"),
+        };
+        let name = Name::Known(name.into());
+        Arc::new(Frame { kind, module: module.map(Into::into), name, ..Frame::clone(&Frame::marker("")) })
+    }
+
+    fn stack(frames: &str) -> Stack {
+        Stack::new(frames.split_whitespace().map(frame).collect::<Vec<_>>())
+    }
+
+    const USER: AttributionRule = AttributionRule { native: false, kernel: false, libc: false };
+
+    #[test]
+    fn each_stack_is_charged_as_the_table_says() {
+        let numpy = "libc:memcpy native:dot interp:eval python:inner interp:eval python:outer native:main libc:start";
+        for (rule, frames, charged) in [
+            (USER, "kernel:schedule kernel:vfs_read libc:read native:load native:main libc:start", "load"),
+            (USER, numpy, "inner"),
+            (USER, "kernel:futex libc:wait interp:take_gil interp:eval python:f", "f"),
+            (USER, "jit:stub jvm:Main.run native:JavaMain", "Main.run"),
+            (USER, "jit:0x7f native:main", "0x7f"),
+            (USER, "libc:read interp:eval native:main", "main"),
+            (USER, "libc:read interp:eval", "eval"),
+            (USER, "kernel:do_sys libc:read libc:start", "read"),
+            (USER, "kernel:__schedule kernel:schedule kernel:worker_thread kernel:kthread", "worker_thread"),
+            (USER, "kernel:schedule", "schedule"),
+            (USER, "kernel:x marker:[lost]", "[lost]"),
+            (AttributionRule { native: true, ..USER }, numpy, "dot"),
+            (AttributionRule { libc: true, ..USER }, numpy, "memcpy"),
+            (AttributionRule { kernel: true, ..USER }, "kernel:vfs_read libc:read native:load", "vfs_read"),
+            (AttributionRule { libc: true, ..USER }, "kernel:vfs_read libc:read native:load", "read"),
+            (AttributionRule { kernel: true, ..USER }, "libc:read native:load", "load"),
+        ] {
+            assert_eq!(&*rule.charge(&stack(frames)).unwrap().function(), charged, "{rule:?} {frames}");
+        }
+    }
+
+    #[test]
+    fn a_stack_without_frames_is_charged_to_the_reason() {
+        assert_eq!(USER.charge(&Stack::default()), Err(Reason::NoUserStack));
+    }
+
+    #[test]
+    fn only_the_c_library_and_its_loader_count_as_libc() {
+        for (module, libc) in [
+            ("libc.so.6", true),
+            ("/lib/x86_64-linux-gnu/libc-2.31.so", true),
+            ("libc.musl-x86_64.so.1", true),
+            ("ld-linux-x86-64.so.2", true),
+            ("ld-musl-aarch64.so.1", true),
+            ("ld-2.31.so", true),
+            ("libpthread-2.31.so", true),
+            ("libpthread.so.0", true),
+            ("[vdso]", true),
+            ("libcurl.so.4", false),
+            ("libcrypto.so.3", false),
+            ("libm.so.6", false),
+            ("libc-client", false),
+            ("ld-app", false),
+        ] {
+            let frame = Frame { module: Some(module.into()), kind: FrameKind::Native, ..Frame::marker("f") };
+            assert_eq!(is_libc(&frame), libc, "{module}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The hotspot table as text: a sentence, the rows, and what they leave out.
+
+use std::fmt::Write;
+
+use super::super::breakdown::{cpu_title, states_in_words};
+use super::super::table::{Table, counted, duration, loss_line, percent};
+use super::{HotspotRow, Hotspots};
+use crate::profile::{CodeKind, WaitClass};
+use crate::report::escape_untrusted;
+
+/// Waits for data from a device or a peer.
+const IO: [WaitClass; 4] = [WaitClass::Disk, WaitClass::Fault, WaitClass::Net, WaitClass::Ipc];
+
+/// Waits for another thread.
+const LOCK: [WaitClass; 2] = [WaitClass::Lock, WaitClass::Sync];
+
+impl Hotspots {
+    /// A summary sentence, the table, and what is hidden, unattributed or lost. Names are escaped.
+    pub fn text(&self) -> String {
+        let mut text = self.headline();
+        if !self.rows.is_empty() {
+            text += &self.table();
+        }
+        text + &self.notes() + &loss_line(&self.loss)
+    }
+
+    fn headline(&self) -> String {
+        let selection = &self.selection;
+        let time = duration(self.window.duration_ns);
+        let idle = match self.idle_hidden_ns {
+            0 => String::new(),
+            ns => format!("; {} idle hidden", duration(ns)),
+        };
+        if selection.total_ns == 0 {
+            return format!("{}, {time}: no time to show{idle}.\n", self.subject());
+        }
+        format!("{}, {time}: {}{idle}\n\n", self.subject(), states_in_words(&selection.amounts(), ""))
+    }
+
+    fn subject(&self) -> String {
+        let selection = &self.selection;
+        match (&selection.comm, selection.pid) {
+            (Some(comm), Some(pid)) => format!("{} (pid {pid})", escape_untrusted(comm)),
+            _ => format!("{}, {}", counted(selection.processes, "process"), counted(selection.threads, "thread")),
+        }
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::default().right("IO Wait");
+        for kind in self.cpu_columns() {
+            table = table.right(cpu_title(kind));
+        }
+        table = table.right("Run queue").right("Lock").right("Other").right("Total").right("±");
+        table = table.left("Waits for").left("Location").left("Code");
+        for row in &self.rows {
+            table.row(self.cells(row));
+        }
+        table.render()
+    }
+
+    /// Python and native always, the others if there are any.
+    fn cpu_columns(&self) -> impl Iterator<Item = CodeKind> {
+        let always = |kind| matches!(kind, CodeKind::Python | CodeKind::Native);
+        let order = [CodeKind::Python, CodeKind::Native, CodeKind::Jvm, CodeKind::Kernel];
+        order.into_iter().filter(move |kind| always(*kind) || self.rows.iter().any(|row| row.cpu_ns.of(*kind) > 0))
+    }
+
+    fn cells(&self, row: &HotspotRow) -> Vec<String> {
+        let of_selection = |ns| percent(ns, self.selection.total_ns);
+        let waits = |classes: &[WaitClass]| classes.iter().map(|class| row.wait_ns.of(*class)).sum::<u64>();
+        let (io, lock) = (waits(&IO), waits(&LOCK));
+        let mut cells = vec![of_selection(io)];
+        cells.extend(self.cpu_columns().map(|kind| of_selection(row.cpu_ns.of(kind))));
+        let starved = row.runq_ns + row.throttled_ns + row.steal_ns;
+        cells.extend([starved, lock, row.wait_ns.sum() - io - lock, row.total_ns, row.stderr_ns].map(of_selection));
+        cells.push(row.top_wait.unwrap_or_default().to_owned());
+        cells.push(escape_untrusted(&row.location()).into_owned());
+        cells.push(row.code.as_deref().map(|code| escape_untrusted(code.trim()).into_owned()).unwrap_or_default());
+        cells
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = String::new();
+        if self.rows_cut > 0 {
+            writeln!(notes, "{} not shown.", counted(self.rows_cut, "more row")).expect("writing to a string succeeds");
+        }
+        if self.unattributed_ns > 0 {
+            let parts = self.unattributed_by.iter().map(|(marker, ns)| format!("{} {marker}", duration(*ns)));
+            let parts: Vec<_> = parts.collect();
+            let share = percent(self.unattributed_ns, self.selection.total_ns);
+            writeln!(notes, "{share} has no stack: {}.", parts.join(", ")).expect("writing to a string succeeds");
+        }
+        notes
+    }
+}
+
+impl HotspotRow {
+    /// `function (file:line)`, `function (module)`, `name (pid N)` or `name (tid N) of process (pid N)`. Not escaped.
+    pub fn location(&self) -> String {
+        match (self.pid, self.tid, &self.file) {
+            (Some(pid), Some(tid), _) => format!("{} (tid {tid}) of {} (pid {pid})", self.function, self.module),
+            (Some(pid), None, _) => format!("{} (pid {pid})", self.function),
+            (_, _, Some(file)) if *file == self.function => file.clone(),
+            (_, _, Some(file)) => match self.line {
+                Some(line) => format!("{} ({file}:{line})", self.function),
+                None => format!("{} ({file})", self.function),
+            },
+            _ if self.module == self.function => self.module.clone(),
+            _ => format!("{} ({})", self.function, self.module),
+        }
+    }
+}
