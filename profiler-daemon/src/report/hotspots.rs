@@ -265,7 +265,7 @@ impl Selection {
         let tasks = || calibrated.totals.iter().map(|totals| &calibrated.profile.tasks[totals.task as usize]);
         let processes: BTreeSet<_> = tasks().map(|task| task.process).collect();
         let threads: BTreeSet<_> = tasks().map(|task| task.thread).collect();
-        let only = if processes.len() == 1 { tasks().last() } else { None };
+        let only = if processes.len() == 1 { tasks().next_back() } else { None };
         let mut sum = StateSum::default();
         calibrated.entries.iter().for_each(|entry| sum.add(entry));
         let amounts = sum.finish();
