@@ -46,6 +46,19 @@ pub struct Interval {
     pub runq_ns: u64,
 }
 
+/// How the books of a thread begin. `account` and `flags` matter in [`phase::OFF`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Opening {
+    /// One of [`phase`].
+    pub phase: u8,
+    /// A wait class, or `ACCOUNT_*`.
+    pub account: u8,
+    /// Bits of `record::FLAG_*`.
+    pub flags: u8,
+    /// When.
+    pub at: Reading,
+}
+
 /// The books of one thread.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -70,34 +83,19 @@ pub struct Ledger {
     pub totals: Totals,
 }
 
-const NO_TOTALS: Totals = Totals {
-    cpu_ns: 0,
-    steal_ns: 0,
-    runq_ns: 0,
-    throttled_ns: 0,
-    wait_ns: [0; wait_class::COUNT],
-    waits: [0; wait_class::COUNT],
-    idle_ns: 0,
-    before_attach_ns: 0,
-    unattributed_ns: 0,
-    clamped: 0,
-};
-
 impl Ledger {
-    /// Opens the books at `at`, in the given phase. `account` and `flags` matter in [`phase::OFF`].
+    /// Opens the books, in place: they are too large for the kernel half's stack.
     #[inline(always)]
-    pub fn open(phase: u8, at: Reading, account: u8, flags: u8) -> Self {
-        Self {
-            since_ns: at.now_ns,
-            cpu_seen_ns: at.cpu_ns,
-            run_delay_seen_ns: at.run_delay_ns,
-            last_off_ns: 0,
-            phase,
-            account,
-            flags,
-            padding: [0; 5],
-            totals: NO_TOTALS,
-        }
+    pub fn open(&mut self, opening: Opening) {
+        self.since_ns = opening.at.now_ns;
+        self.cpu_seen_ns = opening.at.cpu_ns;
+        self.run_delay_seen_ns = opening.at.run_delay_ns;
+        self.last_off_ns = 0;
+        self.phase = opening.phase;
+        self.account = opening.account;
+        self.flags = opening.flags;
+        self.padding = [0; 5];
+        self.totals = Totals::ZERO;
     }
 
     /// The thread leaves the CPU, for `account`.
@@ -126,24 +124,22 @@ impl Ledger {
         Some(Interval { duration_ns, runq_ns })
     }
 
-    /// The sums at `at`, the phase in progress included.
+    /// Adds the phase in progress to the sums. Only for a copy that is read and thrown away.
     ///
     /// For a running thread the CPU clock is stale; what it lags within one tick counts as CPU, and the next
     /// snapshot corrects it.
     #[inline(always)]
-    pub fn totals_at(&self, at: Reading) -> Totals {
-        let mut now = *self;
+    pub fn add_in_progress(&mut self, at: Reading) {
         match self.phase {
-            phase::ON => now.add_running(at),
+            phase::ON => self.add_running(at),
             phase::NEW => {
-                now.settle(at);
+                self.settle(at);
             }
             _ => {
-                let duration_ns = at.now_ns.saturating_sub(now.since_ns);
-                now.add_off(duration_ns, 0);
+                let duration_ns = at.now_ns.saturating_sub(self.since_ns);
+                self.add_off(duration_ns, 0);
             }
         }
-        now.totals
     }
 
     /// Books the on-CPU interval that ends at `at`; returns the gap that belongs to the wait that follows.
@@ -292,8 +288,30 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    fn opened_at_zero(phase: u8) -> Ledger {
+        let mut ledger = Ledger {
+            since_ns: 0,
+            cpu_seen_ns: 0,
+            run_delay_seen_ns: 0,
+            last_off_ns: 0,
+            phase: 0,
+            account: 0,
+            flags: 0,
+            padding: [0; 5],
+            totals: Totals::ZERO,
+        };
+        ledger.open(Opening { phase, account: ACCOUNT_RUNQ, ..Default::default() });
+        ledger
+    }
+
     fn running_since_zero() -> Ledger {
-        Ledger::open(phase::ON, reading(0, 0, 0), 0, 0)
+        opened_at_zero(phase::ON)
+    }
+
+    fn totals_at(ledger: &Ledger, at: Reading) -> Totals {
+        let mut copy = *ledger;
+        copy.add_in_progress(at);
+        copy.totals
     }
 
     #[test]
@@ -340,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_new_threads_first_run_is_split_by_the_schedulers_books() {
-        let mut ledger = Ledger::open(phase::NEW, reading(0, 0, 0), ACCOUNT_RUNQ, 0);
+        let mut ledger = opened_at_zero(phase::NEW);
         ledger.switch_out(reading(10 * MS, 8 * MS, 2 * MS), wait_class::SLEEP, 0);
         assert_eq!((ledger.totals.cpu_ns, ledger.totals.runq_ns), (8 * MS, 2 * MS));
     }
@@ -368,10 +386,10 @@ mod tests {
     #[test]
     fn a_snapshot_counts_what_is_in_progress_and_changes_nothing() {
         let mut ledger = running_since_zero();
-        assert_eq!(ledger.totals_at(reading(7 * MS, 4 * MS, 0)).cpu_ns, 7 * MS);
-        assert_eq!(ledger.totals_at(reading(70 * MS, 4 * MS, 0)).steal_ns, 56 * MS);
+        assert_eq!(totals_at(&ledger, reading(7 * MS, 4 * MS, 0)).cpu_ns, 7 * MS);
+        assert_eq!(totals_at(&ledger, reading(70 * MS, 4 * MS, 0)).steal_ns, 56 * MS);
         ledger.switch_out(reading(80 * MS, 80 * MS, 0), wait_class::LOCK, record::FLAG_BEFORE_ATTACH);
-        let totals = ledger.totals_at(reading(100 * MS, 80 * MS, 0));
+        let totals = totals_at(&ledger, reading(100 * MS, 80 * MS, 0));
         assert_eq!(totals.wait_ns[wait_class::LOCK as usize], 20 * MS);
         assert_eq!(totals.before_attach_ns, 20 * MS);
         assert_eq!(ledger.totals.wait_ns[wait_class::LOCK as usize], 0);

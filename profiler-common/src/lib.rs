@@ -4,6 +4,7 @@
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 
 pub mod classify;
+pub mod descriptor_cache;
 pub mod ledger;
 pub mod limits;
 pub mod record;

@@ -58,6 +58,22 @@ record! {
     }
 }
 
+impl Totals {
+    /// Empty books.
+    pub const ZERO: Self = Self {
+        cpu_ns: 0,
+        steal_ns: 0,
+        runq_ns: 0,
+        throttled_ns: 0,
+        wait_ns: [0; wait_class::COUNT],
+        waits: [0; wait_class::COUNT],
+        idle_ns: 0,
+        before_attach_ns: 0,
+        unattributed_ns: 0,
+        clamped: 0,
+    };
+}
+
 /// A stack of a thread on a CPU.
 pub const STACK_ON_CPU: u8 = 1;
 /// A stack of a thread that has just been off CPU.

@@ -1,1 +1,18 @@
-//! The kernel half, loaded and attached.
+//! The kernel half, loaded and attached: what this kernel allows, the offsets it needs, and the one door to its maps.
+
+mod btf;
+pub mod doctor;
+mod error;
+pub mod features;
+mod kallsyms;
+pub(crate) mod kernel;
+mod object;
+mod offsets;
+pub mod reader;
+mod syscalls;
+
+pub use doctor::{Check, Verdict, check_host};
+pub use error::LoadError;
+pub use features::{Features, SwitchIn, Variant};
+pub use kernel::Kernel;
+pub use reader::Rings;

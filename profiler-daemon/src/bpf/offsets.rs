@@ -1,0 +1,135 @@
+//! The globals of the kernel half that describe this kernel: one row for each field it reads.
+
+use super::btf::Btf;
+use super::kallsyms::KernelSymbols;
+
+/// The value of an offset whose field this kernel does not have; must match the kernel half.
+const ABSENT: u32 = u32::MAX;
+
+/// How essential a field is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing works without it.
+    Required,
+    /// Without it something is classified less exactly.
+    Optional,
+}
+use Need::{Optional, Required};
+
+/// A global, the struct, the path to the field, and how essential it is.
+type Row = (&'static str, &'static str, &'static [&'static str], Need);
+
+const FIELDS: &[Row] = &[
+    ("TASK_PID", "task_struct", &["pid"], Required),
+    ("TASK_TGID", "task_struct", &["tgid"], Required),
+    ("TASK_COMM", "task_struct", &["comm"], Required),
+    ("TASK_FLAGS", "task_struct", &["flags"], Required),
+    ("TASK_ON_CPU", "task_struct", &["on_cpu"], Required),
+    ("TASK_START", "task_struct", &["start_boottime"], Required),
+    ("TASK_LEADER", "task_struct", &["group_leader"], Required),
+    ("TASK_SIGNAL", "task_struct", &["signal"], Required),
+    ("TASK_FILES", "task_struct", &["files"], Required),
+    ("TASK_STACK", "task_struct", &["stack"], Required),
+    ("TASK_RUN_DELAY", "task_struct", &["sched_info", "run_delay"], Required),
+    ("TASK_CPU_TIME", "task_struct", &["se", "sum_exec_runtime"], Required),
+    ("TASK_CFS_RQ", "task_struct", &["se", "cfs_rq"], Optional),
+    ("CFS_RQ_THROTTLE_COUNT", "cfs_rq", &["throttle_count"], Optional),
+    ("TASK_THROTTLED", "task_struct", &["throttled"], Optional),
+    ("TASK_THREAD_STATUS", "task_struct", &["thread_info", "status"], Optional),
+    ("SIGNAL_LIVE", "signal_struct", &["live", "counter"], Required),
+    ("FILES_TABLE", "files_struct", &["fdt"], Required),
+    ("TABLE_SIZE", "fdtable", &["max_fds"], Required),
+    ("TABLE_FILES", "fdtable", &["fd"], Required),
+    ("FILE_INODE", "file", &["f_inode"], Required),
+    ("FILE_OPERATIONS", "file", &["f_op"], Required),
+    ("FILE_PRIVATE", "file", &["private_data"], Required),
+    ("INODE_MODE", "inode", &["i_mode"], Required),
+    ("OPERATIONS_POLL", "file_operations", &["poll"], Required),
+    ("SOCKET_SOCK", "socket", &["sk"], Required),
+    ("SOCK_FAMILY", "sock", &["__sk_common", "skc_family"], Required),
+];
+
+/// Fields whose name or form differs between kernels or architectures.
+const ALTERNATIVES: &[(&str, &[(&str, &[&str])])] = &[
+    ("TASK_STATE", &[("task_struct", &["__state"]), ("task_struct", &["state"])]),
+    ("REGS_SYSCALL", &[("pt_regs", &["orig_ax"]), ("pt_regs", &["syscallno"])]),
+    ("REGS_ARGUMENT0", &[("pt_regs", &["di"]), ("pt_regs", &["orig_x0"])]),
+];
+
+/// One-bit fields: the global of the byte, and of the mask.
+const BITS: &[(&str, &str, &str)] = &[
+    ("TASK_IN_IOWAIT", "TASK_IN_IOWAIT_MASK", "in_iowait"),
+    ("TASK_IN_MEMSTALL", "TASK_IN_MEMSTALL_MASK", "in_memstall"),
+];
+
+/// What the kernel half is told about this kernel.
+#[derive(Debug, Default)]
+pub struct Offsets {
+    /// 32-bit globals.
+    pub words: Vec<(&'static str, u32)>,
+    /// 64-bit globals.
+    pub addresses: Vec<(&'static str, u64)>,
+    /// Fields nothing works without, which this kernel lacks.
+    pub missing: Vec<String>,
+    /// Fields this kernel lacks whose absence costs exactness.
+    pub absent: Vec<&'static str>,
+}
+
+/// Looks every field up.
+pub fn resolve_offsets(btf: &Btf, symbols: &KernelSymbols) -> Offsets {
+    let mut offsets = Offsets::default();
+    for (global, structure, path, need) in FIELDS {
+        offsets.add(global, btf.field(structure, path).map(|field| field.byte), *need);
+    }
+    for (global, candidates) in ALTERNATIVES {
+        let found = candidates.iter().find_map(|(structure, path)| btf.field(structure, path));
+        offsets.add(global, found.map(|field| field.byte), Required);
+    }
+    offsets.add_bits(btf);
+    offsets.add_registers(btf);
+    offsets.add_symbols(symbols);
+    let has_state = btf.tracepoint_argument_is_integer("sched_switch", 3);
+    offsets.words.push(("HAS_PREVIOUS_STATE", u32::from(has_state)));
+    offsets
+}
+
+impl Offsets {
+    fn add(&mut self, global: &'static str, byte: Option<u32>, need: Need) {
+        match (byte, need) {
+            (Some(_), _) => {}
+            (None, Required) => self.missing.push(global.to_owned()),
+            (None, Optional) => self.absent.push(global),
+        }
+        self.words.push((global, byte.unwrap_or(ABSENT)));
+    }
+
+    fn add_bits(&mut self, btf: &Btf) {
+        for (byte, mask, name) in BITS {
+            let field = btf.field("task_struct", &[name]);
+            self.add(byte, field.map(|field| field.byte), Optional);
+            self.words.push((mask, field.map_or(0, |field| field.mask)));
+        }
+    }
+
+    /// System call arguments after the first, and where the registers lie on the kernel stack.
+    fn add_registers(&mut self, btf: &Btf) {
+        let general = btf.field("pt_regs", &["regs"]).map(|field| field.byte);
+        for (global, name, index) in [("REGS_ARGUMENT1", "si", 1), ("REGS_ARGUMENT2", "dx", 2)] {
+            let named = btf.field("pt_regs", &[name]).map(|field| field.byte);
+            self.add(global, named.or(general.map(|start| start + index * 8)), Required);
+        }
+        let size = btf.size("pt_regs").unwrap_or_default();
+        self.words.push(("STACK_REGS", KERNEL_STACK_BYTES - size));
+    }
+
+    fn add_symbols(&mut self, symbols: &KernelSymbols) {
+        for (global, symbol) in
+            [("EVENTS_POLL", "ep_eventpoll_poll"), ("TIMER_POLL", "timerfd_poll"), ("PROCESS_POLL", "pidfd_poll")]
+        {
+            self.addresses.push((global, symbols.address(symbol).unwrap_or_default()));
+        }
+    }
+}
+
+/// `THREAD_SIZE` on x86_64 and on aarch64 with 4 KiB pages. Only the hash variant, for kernels before 5.15, depends on it.
+const KERNEL_STACK_BYTES: u32 = 16 << 10;

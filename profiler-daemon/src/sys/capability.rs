@@ -1,0 +1,20 @@
+//! Which privileges the daemon has.
+
+use std::fs;
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// Whether the process may load the kernel half: `CAP_SYS_ADMIN`, or `CAP_BPF` and `CAP_PERFMON`.
+pub fn can_load_programs() -> bool {
+    let Some(effective) = effective_capabilities() else { return false };
+    let has = |capability: u32| effective >> capability & 1 == 1;
+    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+}
+
+fn effective_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}

@@ -1,0 +1,76 @@
+//! From a descriptor's number to what it refers to.
+
+use profiler_common::classify::descriptor;
+
+use crate::task::Task;
+use crate::threads::Thread;
+use crate::{memory, offsets};
+
+const S_IFMT: u16 = 0o170000;
+const S_IFSOCK: u16 = 0o140000;
+const S_IFREG: u16 = 0o100000;
+const S_IFDIR: u16 = 0o040000;
+const S_IFBLK: u16 = 0o060000;
+const S_IFCHR: u16 = 0o020000;
+const S_IFIFO: u16 = 0o010000;
+const AF_UNIX: u16 = 1;
+
+/// What descriptor `number` of the task refers to, of [`descriptor`].
+#[inline(always)]
+pub fn kind_of(task: Task, thread: &mut Thread, number: u32) -> u8 {
+    thread.descriptor.resolve(number, open_file(task, number), decode)
+}
+
+/// The address of the open file; zero if there is none.
+#[inline(always)]
+fn open_file(task: Task, number: u32) -> u64 {
+    let files = task.files();
+    if files == 0 {
+        return 0;
+    }
+    let table: u64 = memory::kernel(files, offsets::files_table());
+    if table == 0 || number >= memory::kernel::<u32>(table, offsets::table_size()) {
+        return 0;
+    }
+    let slots: u64 = memory::kernel(table, offsets::table_files());
+    memory::kernel(slots + u64::from(number) * 8, 0)
+}
+
+/// Anonymous files have no reliable type bits, so they are told apart by their poll function first.
+#[inline(always)]
+fn decode(file: u64) -> u8 {
+    let inode: u64 = memory::kernel(file, offsets::file_inode());
+    match memory::kernel::<u16>(inode, offsets::inode_mode()) & S_IFMT {
+        S_IFSOCK => decode_socket(file),
+        S_IFIFO => descriptor::PIPE,
+        S_IFCHR => descriptor::CHARACTER,
+        S_IFDIR | S_IFBLK => descriptor::FILE,
+        mode => decode_by_poll(file, mode),
+    }
+}
+
+#[inline(always)]
+fn decode_socket(file: u64) -> u8 {
+    let socket: u64 = memory::kernel(file, offsets::file_private());
+    let sock: u64 = memory::kernel(socket, offsets::socket_sock());
+    match memory::kernel::<u16>(sock, offsets::sock_family()) {
+        AF_UNIX => descriptor::LOCAL_SOCKET,
+        _ => descriptor::SOCKET,
+    }
+}
+
+#[inline(always)]
+fn decode_by_poll(file: u64, mode: u16) -> u8 {
+    let operations: u64 = memory::kernel(file, offsets::file_operations());
+    let poll: u64 = memory::kernel(operations, offsets::operations_poll());
+    if poll != 0 && poll == offsets::events_poll() {
+        return descriptor::EVENTS;
+    }
+    if poll != 0 && poll == offsets::timer_poll() {
+        return descriptor::TIMER;
+    }
+    if poll != 0 && poll == offsets::process_poll() {
+        return descriptor::PROCESS;
+    }
+    if mode == S_IFREG { descriptor::FILE } else { descriptor::ANONYMOUS }
+}

@@ -1,0 +1,59 @@
+//! Records of threads that end or change who they are, with their totals.
+
+use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
+use profiler_common::ledger::{Reading, phase};
+use profiler_common::record::{self, FLAG_KERNEL_THREAD, Lifecycle, Totals};
+
+use crate::maps::{self, LIFECYCLE};
+use crate::task::Task;
+use crate::threads::Thread;
+
+/// Reports the totals of a selected thread for the last time under its identity. The books are closed after this.
+#[inline(always)]
+pub fn report_end(kind: u32, task: Task, thread: &mut Thread, at: Reading) {
+    let Some(mut entry) = LIFECYCLE.reserve::<Lifecycle>(0) else {
+        maps::count(record::COUNTER_LIFECYCLE_RING_FULL);
+        return;
+    };
+    thread.ledger.add_in_progress(at);
+    thread.ledger.phase = phase::OFF;
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved entry is valid for writes until it is submitted, and every field is written.
+    unsafe {
+        (*record).identity = thread.identity;
+        (*record).at_ns = at.now_ns;
+        (*record).totals = thread.ledger.totals;
+        (*record).thread_name = task.comm();
+        (*record).process_name = task.leader().comm();
+        (*record).kind = kind;
+        (*record).flags = if thread.kernel_thread != 0 { u32::from(FLAG_KERNEL_THREAD) } else { 0 };
+    }
+    entry.submit(0);
+}
+
+/// Reports that a process, selected or not, has a new program or name.
+#[inline(always)]
+pub fn report_exec(task: Task, name: [u8; 16]) {
+    let Some(mut entry) = LIFECYCLE.reserve::<Lifecycle>(0) else {
+        maps::count(record::COUNTER_LIFECYCLE_RING_FULL);
+        return;
+    };
+    let now_ns = task.reading().now_ns;
+    let record = entry.as_mut_ptr();
+    // SAFETY: as above.
+    unsafe {
+        (*record).identity.tgid = task.tgid();
+        (*record).identity.pid = task.pid();
+        (*record).identity.process_start_ns = task.leader().start_ns();
+        (*record).identity.thread_start_ns = task.start_ns();
+        (*record).identity.exec_ns = now_ns;
+        (*record).identity.attach_ns = 0;
+        (*record).at_ns = now_ns;
+        (*record).totals = Totals::ZERO;
+        (*record).thread_name = name;
+        (*record).process_name = name;
+        (*record).kind = record::LIFECYCLE_EXEC;
+        (*record).flags = 0;
+    }
+    entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+}

@@ -1,0 +1,116 @@
+//! Where the kernel keeps what we read: byte offsets the loader takes from the running kernel's BTF.
+//!
+//! The globals live in `.rodata`, which is frozen before the programs are verified: the verifier sees constants, so a load
+//! at such an offset is checked against the kernel's own types, and branches that depend on them are removed.
+
+use core::ptr::read_volatile;
+
+/// The value of an offset whose field this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! globals {
+    ($($(#[$meta:meta])* $name:ident / $read:ident: $type:ty = $default:expr;)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            static $name: $type = $default;
+
+            $(#[$meta])*
+            #[inline(always)]
+            pub fn $read() -> $type {
+                // SAFETY: reads an initialized static; volatile, because the loader replaces its value.
+                unsafe { read_volatile(&raw const $name) }
+            }
+        )*
+    };
+}
+
+globals! {
+    /// `task_struct.pid`.
+    TASK_PID / task_pid: u32 = ABSENT;
+    /// `task_struct.tgid`.
+    TASK_TGID / task_tgid: u32 = ABSENT;
+    /// `task_struct.comm`.
+    TASK_COMM / task_comm: u32 = ABSENT;
+    /// `task_struct.flags`.
+    TASK_FLAGS / task_flags: u32 = ABSENT;
+    /// `task_struct.__state`, or `state` before Linux 5.14 (then a long, of which the low half is read).
+    TASK_STATE / task_state: u32 = ABSENT;
+    /// `task_struct.on_cpu`.
+    TASK_ON_CPU / task_on_cpu: u32 = ABSENT;
+    /// `task_struct.start_boottime`.
+    TASK_START / task_start: u32 = ABSENT;
+    /// `task_struct.group_leader`.
+    TASK_LEADER / task_leader: u32 = ABSENT;
+    /// `task_struct.signal`.
+    TASK_SIGNAL / task_signal: u32 = ABSENT;
+    /// `task_struct.files`.
+    TASK_FILES / task_files: u32 = ABSENT;
+    /// `task_struct.stack`.
+    TASK_STACK / task_stack: u32 = ABSENT;
+    /// `task_struct.sched_info.run_delay`.
+    TASK_RUN_DELAY / task_run_delay: u32 = ABSENT;
+    /// `task_struct.se.sum_exec_runtime`.
+    TASK_CPU_TIME / task_cpu_time: u32 = ABSENT;
+    /// `task_struct.se.cfs_rq`.
+    TASK_CFS_RQ / task_cfs_rq: u32 = ABSENT;
+    /// `cfs_rq.throttle_count`.
+    CFS_RQ_THROTTLE_COUNT / cfs_rq_throttle_count: u32 = ABSENT;
+    /// `task_struct.throttled` (Linux 6.18 on).
+    TASK_THROTTLED / task_throttled: u32 = ABSENT;
+    /// The byte that holds `task_struct.in_iowait`.
+    TASK_IN_IOWAIT / task_in_iowait: u32 = ABSENT;
+    /// Its bit within that byte, as a mask.
+    TASK_IN_IOWAIT_MASK / task_in_iowait_mask: u32 = 0;
+    /// The byte that holds `task_struct.in_memstall`.
+    TASK_IN_MEMSTALL / task_in_memstall: u32 = ABSENT;
+    /// Its bit within that byte, as a mask.
+    TASK_IN_MEMSTALL_MASK / task_in_memstall_mask: u32 = 0;
+    /// `task_struct.thread_info.status` (x86_64).
+    TASK_THREAD_STATUS / task_thread_status: u32 = ABSENT;
+    /// `signal_struct.live.counter`.
+    SIGNAL_LIVE / signal_live: u32 = ABSENT;
+    /// `files_struct.fdt`.
+    FILES_TABLE / files_table: u32 = ABSENT;
+    /// `fdtable.max_fds`.
+    TABLE_SIZE / table_size: u32 = ABSENT;
+    /// `fdtable.fd`.
+    TABLE_FILES / table_files: u32 = ABSENT;
+    /// `file.f_inode`.
+    FILE_INODE / file_inode: u32 = ABSENT;
+    /// `file.f_op`.
+    FILE_OPERATIONS / file_operations: u32 = ABSENT;
+    /// `file.private_data`.
+    FILE_PRIVATE / file_private: u32 = ABSENT;
+    /// `inode.i_mode`.
+    INODE_MODE / inode_mode: u32 = ABSENT;
+    /// `file_operations.poll`.
+    OPERATIONS_POLL / operations_poll: u32 = ABSENT;
+    /// `socket.sk`.
+    SOCKET_SOCK / socket_sock: u32 = ABSENT;
+    /// `sock.__sk_common.skc_family`.
+    SOCK_FAMILY / sock_family: u32 = ABSENT;
+    /// The system call number in `pt_regs`.
+    REGS_SYSCALL / regs_syscall: u32 = ABSENT;
+    /// The first argument of a system call in `pt_regs`.
+    REGS_ARGUMENT0 / regs_argument0: u32 = ABSENT;
+    /// The second argument.
+    REGS_ARGUMENT1 / regs_argument1: u32 = ABSENT;
+    /// The third argument.
+    REGS_ARGUMENT2 / regs_argument2: u32 = ABSENT;
+    /// Where `pt_regs` lies above `task_struct.stack`.
+    STACK_REGS / stack_regs: u32 = ABSENT;
+    /// Whether `sched_switch` hands the previous state as its fourth argument (Linux 5.18 on).
+    HAS_PREVIOUS_STATE / has_previous_state: u32 = 0;
+    /// The address of `ep_eventpoll_poll`, or zero.
+    EVENTS_POLL / events_poll: u64 = 0;
+    /// The address of `timerfd_poll`, or zero.
+    TIMER_POLL / timer_poll: u64 = 0;
+    /// The address of `pidfd_poll`, or zero.
+    PROCESS_POLL / process_poll: u64 = 0;
+    /// The nanoseconds between two on-CPU samples of one CPU.
+    CPU_PERIOD_NS / cpu_period_ns: u64 = 10_309_278;
+    /// T: the mean off-CPU nanoseconds between two captured waits of one thread.
+    WAIT_PERIOD_NS / wait_period_ns: u64 = 10_000_000;
+    /// Stack walks for waits per CPU and slice of time, at most.
+    WALK_CAP / walk_cap: u32 = 200;
+}

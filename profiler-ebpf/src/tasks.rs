@@ -1,0 +1,182 @@
+//! The life of tasks: fork, exec, exit, and the pass over all of them.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::{seq_file, task_struct};
+use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
+use aya_ebpf::helpers::generated::bpf_seq_write;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use profiler_common::ledger::{ACCOUNT_RUNQ, Ledger, Opening, phase};
+use profiler_common::record::{
+    FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, Snapshot, control,
+};
+
+use crate::selection::{self, Opener};
+use crate::task::Task;
+use crate::threads::{self, Thread};
+use crate::{lifecycle, maps, switches};
+
+/// `child` was created by `parent` and has not run yet.
+#[inline(always)]
+pub fn forked(parent: Task, child: Task) {
+    let exec_ns = match threads::find(parent) {
+        Some(thread) => thread.identity.exec_ns,
+        None if maps::control(control::SELECT_ALL) => 0,
+        None => return,
+    };
+    selection::inherit(parent, child);
+    let opening = Opening { phase: phase::NEW, account: ACCOUNT_RUNQ, flags: FLAG_INVOLUNTARY, at: child.reading() };
+    selection::open(Opener::Fork, child, opening, exec_ns);
+}
+
+/// `task` runs a new program. If it was not the leader of its process it has taken over the leader's id.
+#[inline(always)]
+pub fn executed(task: Task, old_pid: u32) {
+    if maps::control(control::REPORT_EXEC) {
+        lifecycle::report_exec(task, task.leader().comm());
+    }
+    let at = task.reading();
+    if task.pid() != old_pid {
+        take_over_leader(task, at.now_ns);
+    }
+    if let Some(thread) = threads::find(task) {
+        thread.identity.exec_ns = at.now_ns;
+        thread.announced = 0;
+    }
+}
+
+#[cfg(feature = "storage")]
+#[inline(always)]
+fn take_over_leader(task: Task, exec_ns: u64) {
+    let Some(thread) = threads::find(task) else { return };
+    let at = task.reading();
+    lifecycle::report_end(profiler_common::record::LIFECYCLE_IDENTITY_END, task, thread, at);
+    thread.identity.pid = task.pid();
+    thread.identity.thread_start_ns = task.start_ns();
+    thread.identity.attach_ns = at.now_ns;
+    thread.identity.exec_ns = exec_ns;
+    thread.ledger.open(Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at });
+}
+
+/// The entry under the old id is beyond reach once the id has changed; the books begin anew.
+#[cfg(feature = "hash")]
+#[inline(always)]
+fn take_over_leader(task: Task, exec_ns: u64) {
+    if selection::is_wanted(task) {
+        threads::remove(task);
+        let opening = Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at: task.reading() };
+        selection::open(Opener::Fork, task, opening, exec_ns);
+    }
+}
+
+/// `task` is about to exit. A process without threads is no target any more.
+#[inline(always)]
+pub fn exiting(task: Task) {
+    if task.is_last_of_process() {
+        selection::forget(task);
+    }
+}
+
+/// `task` is about to be called `name`, a kernel string.
+#[inline(always)]
+pub fn renamed(task: Task, name: u64) {
+    if task.pid() != task.tgid() {
+        return;
+    }
+    let mut bytes = [0; 16];
+    // SAFETY: the helper checks the address.
+    if unsafe { bpf_probe_read_kernel_str_bytes(name as *const u8, &mut bytes) }.is_ok() {
+        lifecycle::report_exec(task, bytes);
+    }
+}
+
+/// What an iterator program is handed.
+#[repr(C)]
+pub struct IterContext {
+    meta: *mut IterMeta,
+    task: *mut task_struct,
+}
+
+#[repr(C)]
+struct IterMeta {
+    seq: *mut seq_file,
+}
+
+#[map]
+static SNAPSHOT_ROOM: PerCpuArray<SnapshotRoom> = PerCpuArray::with_max_entries(1, 0);
+
+/// A copy of the books to bring up to date, and the record that is sent.
+#[repr(C)]
+struct SnapshotRoom {
+    ledger: Ledger,
+    snapshot: Snapshot,
+}
+
+/// Opens, reports or closes the books of one task.
+#[inline(always)]
+pub fn visit(context: *mut IterContext) {
+    // SAFETY: the kernel hands a valid context; the verifier checks the accesses.
+    let (meta, pointer) = unsafe { ((*context).meta, (*context).task) };
+    if pointer.is_null() {
+        return;
+    }
+    let task = Task::new(pointer);
+    let wanted = selection::is_wanted(task);
+    match threads::find(task) {
+        Some(thread) if wanted => report(meta, task, thread),
+        Some(thread) => close(task, thread),
+        None if wanted => {
+            if let Some(thread) = seed(task) {
+                report(meta, task, thread);
+            }
+        }
+        None => {}
+    }
+}
+
+/// Opens the books of a thread that existed before it was selected.
+#[inline(always)]
+fn seed(task: Task) -> Option<&'static mut Thread> {
+    let at = task.reading();
+    if task.is_on_cpu() {
+        let opening = Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at };
+        return selection::open(Opener::Iter, task, opening, 0);
+    }
+    let opening = Opening { phase: phase::OFF, account: ACCOUNT_RUNQ, flags: FLAG_BEFORE_ATTACH, at };
+    let thread = selection::open(Opener::Iter, task, opening, 0)?;
+    let cause = switches::cause_from_outside(task, thread);
+    if thread.ledger.phase == phase::OFF && thread.ledger.since_ns == at.now_ns {
+        thread.ledger.account = cause.account;
+        thread.ledger.flags = cause.flags | FLAG_BEFORE_ATTACH;
+    }
+    Some(thread)
+}
+
+#[inline(always)]
+fn close(task: Task, thread: &mut Thread) {
+    lifecycle::report_end(LIFECYCLE_DESELECTED, task, thread, task.reading());
+    threads::remove(task);
+}
+
+#[inline(always)]
+fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
+    let Some(room) = SNAPSHOT_ROOM.get_ptr_mut(0) else { return };
+    // SAFETY: the room belongs to this CPU and this program.
+    let room = unsafe { &mut *room };
+    let at = task.reading();
+    room.ledger = thread.ledger;
+    room.ledger.add_in_progress(at);
+    let snapshot = &mut room.snapshot;
+    snapshot.identity = thread.identity;
+    snapshot.at_ns = at.now_ns;
+    snapshot.totals = room.ledger.totals;
+    snapshot.thread_name = task.comm();
+    snapshot.process_name = task.leader().comm();
+    snapshot.flags =
+        u32::from(thread.ledger.flags) | if thread.kernel_thread != 0 { u32::from(FLAG_KERNEL_THREAD) } else { 0 };
+    snapshot.phase = u32::from(thread.ledger.phase);
+    let bytes = size_of::<Snapshot>() as u32;
+    // SAFETY: the verifier checks the sequence file and the room. A full sequence makes the kernel visit the task again.
+    unsafe { bpf_seq_write((*meta).seq, core::ptr::from_mut(snapshot).cast::<c_void>(), bytes) };
+}

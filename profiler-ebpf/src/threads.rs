@@ -1,0 +1,70 @@
+//! The state of each selected thread: its books, and what the next decision needs.
+//!
+//! Two variants of one interface: task-local storage where the kernel has it, else a hash with a permanent entry per
+//! thread. Neither inserts or deletes per wait.
+
+use profiler_common::descriptor_cache::DescriptorCache;
+use profiler_common::ledger::{Ledger, Opening};
+use profiler_common::record::{COUNTER_THREAD_TABLE_FULL, Identity};
+use profiler_common::strat::Strat;
+
+use crate::maps;
+use crate::task::Task;
+
+#[cfg(feature = "hash")]
+mod hash;
+#[cfg(feature = "storage")]
+mod storage;
+#[cfg(feature = "hash")]
+use hash as backend;
+#[cfg(feature = "storage")]
+use storage as backend;
+
+pub use backend::{remove, remove_ended};
+
+/// Everything kept for one selected thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Thread {
+    /// Who.
+    pub identity: Identity,
+    /// The books.
+    pub ledger: Ledger,
+    /// The position on the off-CPU time axis.
+    pub strat: Strat,
+    /// What the descriptor waited on last refers to.
+    pub descriptor: DescriptorCache,
+    /// Whether a stack of this program image has been captured.
+    pub announced: u32,
+    /// Whether it is a thread of the kernel.
+    pub kernel_thread: u32,
+}
+
+/// The state of a selected thread.
+#[inline(always)]
+pub fn find(task: Task) -> Option<&'static mut Thread> {
+    // SAFETY: the map entry lives as long as the program runs; only the thread's own CPU and snapshots touch it.
+    unsafe { backend::find(task).as_mut() }
+}
+
+/// Opens the books of a thread; returns the existing state if another CPU was faster.
+#[inline(always)]
+pub fn create(task: Task, scratch: &mut Thread, opening: Opening, exec_ns: u64) -> Option<&'static mut Thread> {
+    scratch.identity.tgid = task.tgid();
+    scratch.identity.pid = task.pid();
+    scratch.identity.process_start_ns = task.leader().start_ns();
+    scratch.identity.thread_start_ns = task.start_ns();
+    scratch.identity.exec_ns = exec_ns;
+    scratch.identity.attach_ns = opening.at.now_ns;
+    scratch.ledger.open(opening);
+    scratch.strat = Strat { position_ns: 0, point_ns: 0, bin_ns: 0 };
+    scratch.descriptor = DescriptorCache::EMPTY;
+    scratch.announced = 0;
+    scratch.kernel_thread = u32::from(task.is_kernel_thread());
+    // SAFETY: as in `find`.
+    let thread = unsafe { backend::create(task, scratch).as_mut() };
+    if thread.is_none() {
+        maps::count(COUNTER_THREAD_TABLE_FULL);
+    }
+    thread
+}
