@@ -33,6 +33,12 @@ pub struct Executable {
 }
 
 impl Executable {
+    /// An executable that no process showed but the daemon itself provides, under an identity below all others.
+    pub fn from_daemon(id: ExecutableId, name: &str, file: File) -> io::Result<Self> {
+        let facts = read_facts(&file)?;
+        Ok(Self { id, name: name.into(), facts, file: Mutex::new(Some(Arc::new(file))) })
+    }
+
     /// The open file; `None` once it was closed to stay within the bound.
     pub fn file(&self) -> Option<Arc<File>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -60,7 +60,11 @@ impl<K: Eq + Hash + Clone, V> RecentMap<K, V> {
         self.entries.is_empty()
     }
 
-    fn forget_oldest(&mut self) -> Vec<(K, V)> {
+    /// Forgets the least recently used quarter, at least one entry if there is any, and returns it.
+    pub fn forget_oldest(&mut self) -> Vec<(K, V)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
         let mut uses: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
         let last = (uses.len() / 4).min(uses.len() - 1);
         let (_, &mut youngest, _) = uses.select_nth_unstable(last);

@@ -5,12 +5,13 @@
 //! the registry has not been told of yet, shows the later program: the kernel tells no exec time to compare with.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::executables::Executables;
 use super::image::Image;
 use super::limits;
 use super::maps::Address;
+use super::pause::Pause;
 use super::recent::RecentMap;
 use super::world::World;
 use crate::profile::ImageId;
@@ -34,8 +35,7 @@ struct Entry {
     image: Option<Arc<Image>>,
     used: u64,
     ended: bool,
-    refresh_from: Instant,
-    pause: Duration,
+    pause: Pause,
 }
 
 impl Default for Registry {
@@ -160,19 +160,16 @@ impl Books {
     }
 
     fn insert(&mut self, id: ImageId, image: Option<Arc<Image>>, now: Instant) {
-        let pause = limits::REFRESH_FIRST;
-        let entry = Entry { ended: image.is_none(), image, used: self.window, refresh_from: now + pause, pause };
+        let entry = Entry { ended: image.is_none(), image, used: self.window, pause: Pause::new(now) };
         self.images.insert(id, entry);
     }
 
     fn start_refresh(&mut self, id: &ImageId, now: Instant) -> Refresh {
         let Some(entry) = self.use_entry(id) else { return Refresh::Unknown };
-        if entry.ended || now < entry.refresh_from {
-            return Refresh::TooSoon(entry.image.clone());
+        match !entry.ended && entry.pause.pass(now) {
+            true => Refresh::Due(entry.image.clone()),
+            false => Refresh::TooSoon(entry.image.clone()),
         }
-        entry.pause = (entry.pause * 2).min(limits::REFRESH_LONGEST);
-        entry.refresh_from = now + entry.pause;
-        Refresh::Due(entry.image.clone())
     }
 
     fn end_window(&mut self) {
@@ -191,6 +188,7 @@ mod tests {
     use crate::process::fixture::{FixtureProcess, FixtureWorld};
     use crate::process::world::ProcFile;
     use crate::profile::ProcessId;
+    use std::time::Duration;
 
     const MAPS: &str = "1000-2000 r-xp 0 00:00 0\n";
 

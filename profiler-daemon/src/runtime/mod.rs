@@ -1,1 +1,107 @@
-//! One folder per language runtime.
+//! Code of language runtimes: one folder per runtime, one row in [`RUNTIMES`].
+//!
+//! The contract. A runtime names addresses that no executable names: code made at run time. Three lifetimes meet here.
+//! - Per daemon: the [`Runtime`] itself, which holds no state of any process.
+//! - Per program image: an [`AttachedRuntime`], made while the process lives. It must take hold at once of what it will need,
+//!   such as an open file, because its process may be gone when its stacks are named at the end of the window.
+//! - Per address: [`ManagedFrame`]. Not to know an address is no error; the next runtime is asked.
+//!
+//! [`Runtimes`] owns the attached ones. The thread that reads events calls [`Runtimes::observe`], the thread that names
+//! stacks calls [`Runtimes::resolve`]. Nothing a process offers may make either of them wait, grow without bound or open
+//! anything but a regular file of that process.
+
+pub mod limits;
+pub mod perf_map;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::process::{Address, Image, RecentMap, World};
+use crate::profile::{FrameKind, ImageId};
+
+/// All runtimes, asked in this order.
+pub static RUNTIMES: &[&dyn Runtime] = &[&perf_map::PerfMapRuntime];
+
+/// A language runtime the daemon knows.
+pub trait Runtime: Sync {
+    /// The name in documents and in `status`.
+    fn name(&self) -> &'static str;
+    /// Takes hold of an image; `None` if the image has no code of this runtime.
+    fn attach(&self, image: &Image, now: Instant, world: &dyn World) -> Option<Box<dyn AttachedRuntime>>;
+}
+
+/// A runtime in one program image.
+pub trait AttachedRuntime: Send {
+    /// Takes hold of what appeared since, such as a file written late; called often, so it must cost little.
+    fn observe(&mut self, image: &Image, now: Instant, world: &dyn World);
+    /// What runs at the address.
+    fn resolve(&mut self, address: Address, image: &Image, now: Instant, world: &dyn World) -> Option<ManagedFrame>;
+}
+
+/// A function of a language runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagedFrame {
+    /// The kind of code.
+    pub kind: FrameKind,
+    /// The function's name. Untrusted text.
+    pub function: Arc<str>,
+    /// Its source file. Untrusted text.
+    pub file: Option<Arc<str>>,
+    /// The line that was executing.
+    pub line: Option<u32>,
+    /// Where the function's code begins.
+    pub start: Address,
+}
+
+/// The runtimes attached to the images that run code of theirs.
+pub struct Runtimes {
+    attached: Mutex<RecentMap<ImageId, Vec<Box<dyn AttachedRuntime>>>>,
+}
+
+impl fmt::Debug for Runtimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtimes").field("images", &self.lock().len()).finish()
+    }
+}
+
+impl Default for Runtimes {
+    fn default() -> Self {
+        Self { attached: Mutex::new(RecentMap::new(limits::IMAGES)) }
+    }
+}
+
+impl Runtimes {
+    /// Attaches to an image seen for the first time, and lets the runtimes take hold of what appeared since.
+    /// To be called while the process lives, whenever one of its stacks has an address in anonymous memory.
+    pub fn observe(&self, image: &Image, now: Instant, world: &dyn World) {
+        self.with_attached(image, now, world, |runtime| {
+            runtime.observe(image, now, world);
+            None::<()>
+        });
+    }
+
+    /// What runs at an address of the image, if a runtime knows it.
+    pub fn resolve(&self, image: &Image, address: Address, now: Instant, world: &dyn World) -> Option<ManagedFrame> {
+        self.with_attached(image, now, world, |runtime| runtime.resolve(address, image, now, world))
+    }
+
+    fn with_attached<T>(
+        &self,
+        image: &Image,
+        now: Instant,
+        world: &dyn World,
+        mut ask: impl FnMut(&mut dyn AttachedRuntime) -> Option<T>,
+    ) -> Option<T> {
+        let mut attached = self.lock();
+        if attached.find(&image.id).is_none() {
+            let runtimes = RUNTIMES.iter().filter_map(|runtime| runtime.attach(image, now, world)).collect();
+            attached.insert(image.id, runtimes);
+        }
+        attached.find(&image.id)?.iter_mut().find_map(|runtime| ask(runtime.as_mut()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RecentMap<ImageId, Vec<Box<dyn AttachedRuntime>>>> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,1 +1,204 @@
-//! Raw stacks into a profile.
+//! Raw stacks into a profile: every address becomes frames, or a frame that says why it has no name.
+//!
+//! In comes one window of counted stacks of addresses; out comes the same window in the vocabulary of [`crate::profile`].
+//! Images, open files and perf maps come from [`Registry`] and [`Runtimes`]; this room reads symbols and keeps caches.
+//! The library behind it is bound to one thread, so a [`Symbolizer`] lives on a thread of its own.
+
+mod code_kind;
+mod elf;
+mod engine;
+mod frames;
+mod kernel;
+pub mod limits;
+mod native;
+mod symbol_file;
+mod user;
+mod vdso;
+
+pub use kernel::KERNEL_MODULE;
+pub use vdso::VDSO_MODULE;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
+use crate::process::{Image, Registry, World};
+use crate::profile::{CodeKind, Frame, FrameKind, LossReason, ProcessId, Profile, Reason, Sample, Stack, State};
+use crate::runtime::Runtimes;
+use code_kind::code_kind;
+use engine::Engine;
+use frames::Shared;
+use kernel::KernelFrames;
+use native::Native;
+use user::UserFrames;
+
+/// Names the addresses of stacks, and remembers names from window to window. Not `Send`.
+#[derive(Debug)]
+pub struct Symbolizer {
+    engine: Engine,
+    shared: Shared,
+    kernel: KernelFrames,
+    native: Native,
+    runtimes: Arc<Runtimes>,
+}
+
+/// What the caches of a [`Symbolizer`] hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolizerUsage {
+    /// Executables whose symbols are in memory.
+    pub executables: usize,
+    /// The memory that takes, in bytes.
+    pub symbol_bytes: u64,
+}
+
+impl Default for Symbolizer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Symbolizer {
+    /// A symbolizer that attaches to runtimes only when it names stacks; processes that ended before stay without.
+    pub fn new() -> Self {
+        Self::with_runtimes(Arc::default())
+    }
+
+    /// A symbolizer that shares its runtimes with the thread that observes processes while they live.
+    pub fn with_runtimes(runtimes: Arc<Runtimes>) -> Self {
+        Self {
+            engine: Engine::new(),
+            shared: Shared::new(),
+            kernel: KernelFrames::new(),
+            native: Native::new(),
+            runtimes,
+        }
+    }
+
+    /// Names all stacks of a window. Images that `registry` does not know yet are not read now: their processes may be
+    /// gone, or not the same any more.
+    pub fn symbolize(&mut self, window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
+        let tasks = window.tasks.iter().filter(|task| task.kernel);
+        let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
+        let mut book = StackBook::default();
+        for stack in &window.stacks {
+            let is_kernel = kernel_processes.contains(&stack.image.process);
+            let (frames, image) = self.resolve_stack(stack, is_kernel, registry, world);
+            book.add(frames, stack, image.as_deref());
+        }
+        book.into_profile(window)
+    }
+
+    /// How much the caches hold now.
+    pub fn usage(&self) -> SymbolizerUsage {
+        let (executables, symbol_bytes) = self.native.usage();
+        SymbolizerUsage { executables, symbol_bytes }
+    }
+
+    fn resolve_stack(
+        &mut self,
+        stack: &RawStack,
+        is_kernel: bool,
+        registry: &Registry,
+        world: &dyn World,
+    ) -> (Vec<Arc<Frame>>, Option<Arc<Image>>) {
+        let mut frames = Vec::with_capacity(stack.kernel.len() + stack.user.len());
+        self.kernel.resolve(&stack.kernel, stack.on_cpu, &mut self.engine, &mut self.shared, &mut frames);
+        if stack.user.is_empty() && !is_kernel {
+            frames.push(self.shared.unknown(FrameKind::Native, Reason::NoUserStack, None, 0));
+        }
+        let mut user = UserFrames {
+            registry,
+            world,
+            runtimes: &self.runtimes,
+            native: &mut self.native,
+            engine: &mut self.engine,
+            shared: &mut self.shared,
+            now: Instant::now(),
+        };
+        let image = user.resolve(stack.image, &stack.user, &mut frames);
+        (frames, image)
+    }
+}
+
+/// The distinct stacks of a window, and what became of each raw one.
+#[derive(Debug, Default)]
+struct StackBook {
+    stacks: Vec<Stack>,
+    /// Equal frames are mostly the same allocation; where they are not, the stack appears twice, which does no harm.
+    known: HashMap<Vec<*const Frame>, u32>,
+    entries: Vec<StackEntry>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StackEntry {
+    stack: u32,
+    code: CodeKind,
+    process_gone: bool,
+}
+
+impl StackBook {
+    fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>) {
+        let code = code_kind(frames.first().map(AsRef::as_ref), image);
+        let key = frames.iter().map(Arc::as_ptr).collect();
+        let stack = *self.known.entry(key).or_insert_with(|| {
+            self.stacks.push(Stack::new(frames));
+            (self.stacks.len() - 1) as u32
+        });
+        let process_gone = image.is_none() && !raw.user.is_empty();
+        self.entries.push(StackEntry { stack, code, process_gone });
+    }
+
+    fn into_profile(self, window: RawWindow) -> Profile {
+        let mut profile = Profile {
+            range: window.range,
+            tasks: window.tasks,
+            stacks: self.stacks,
+            samples: Vec::new(),
+            totals: window.totals,
+            cpu_period_ns: window.cpu_period_ns,
+            wait_period_ns: window.wait_period_ns,
+            loss: window.loss,
+        };
+        let mut known = HashMap::new();
+        for raw in window.samples {
+            let entry = self.entries[raw.stack as usize];
+            if entry.process_gone {
+                profile.loss.add(LossReason::ProcessGone, raw.count);
+            }
+            add_sample(&mut profile.samples, &mut known, raw, entry);
+        }
+        profile
+    }
+}
+
+fn add_sample(
+    samples: &mut Vec<Sample>,
+    known: &mut HashMap<(u32, State, bool, u32), usize>,
+    raw: RawSample,
+    entry: StackEntry,
+) {
+    let state = state_of(raw.state, entry.code);
+    let RawSample { task, idle, weight_ns, count, variance_ns2, .. } = raw;
+    let at = *known.entry((task, state, idle, entry.stack)).or_insert(samples.len());
+    match samples.get_mut(at) {
+        Some(sample) => {
+            sample.weight_ns += weight_ns;
+            sample.count += count;
+            sample.variance_ns2 += variance_ns2;
+        }
+        None => samples.push(Sample { task, state, idle, stack: entry.stack, weight_ns, count, variance_ns2 }),
+    }
+}
+
+fn state_of(state: RawState, code: CodeKind) -> State {
+    match state {
+        RawState::OnCpu => State::OnCpu(code),
+        RawState::RunQueue => State::RunQueue,
+        RawState::Throttled => State::Throttled,
+        RawState::Wait(class) => State::Wait(class),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! Every bound of this room.
+
+/// Bytes of symbols and debug information taken of one file; above it the debug information is left out, and above it even
+/// without, the file counts as unavailable.
+pub const SYMBOL_BYTES_PER_FILE: u64 = 256 << 20;
+/// Bytes of symbols and debug information in memory; above it the least recently used files are let go.
+pub const SYMBOL_BYTES: u64 = 512 << 20;
+/// Files whose symbols are in memory; each takes two descriptors.
+pub const SYMBOL_FILES: usize = 256;
+/// Segments and sections read of an ELF file; one with more counts as unavailable.
+pub const ELF_SECTIONS: usize = 16_384;
+/// Named addresses of executables remembered.
+pub const NATIVE_FRAMES: usize = 1 << 18;
+/// Named addresses of the kernel remembered.
+pub const KERNEL_FRAMES: usize = 1 << 16;
+/// Other frames remembered: those of runtimes, and those without a name.
+pub const OTHER_FRAMES: usize = 1 << 16;
+/// Names and paths shared between frames.
+pub const TEXTS: usize = 1 << 18;
+/// Bytes kept of a function's name or a file's path; a longer one is cut.
+pub const TEXT_BYTES: usize = 1024;
+/// Functions inlined into each other at one address; further ones are left out.
+pub const INLINED: usize = 64;
+/// Kernel frames at the leaf among which the scheduler's entry is looked for.
+pub const LEAF_FRAMES: usize = 24;

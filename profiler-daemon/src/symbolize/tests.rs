@@ -1,0 +1,225 @@
+//! Symbolization of the test process itself, and of made-up ones.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::*;
+use crate::process::fixture::{FixtureProcess, FixtureWorld};
+use crate::process::image::read_stat;
+use crate::process::stat::TICK_NS;
+use crate::process::{MappingKind, ProcWorld};
+use crate::profile::{ImageId, Name, Task, ThreadId, WaitClass};
+
+const ADDRESS: u64 = 0x7f81_0710_d7e0;
+
+#[inline(never)]
+fn outer(seed: u64) -> u64 {
+    std::hint::black_box(seed) + inner(seed)
+}
+
+#[inline(always)]
+fn inner(seed: u64) -> u64 {
+    std::hint::black_box(seed) * 3
+}
+
+fn own_image() -> ImageId {
+    let pid = std::process::id();
+    let start_ns = read_stat(pid, &ProcWorld).unwrap().start_ticks * TICK_NS;
+    ImageId { process: ProcessId { pid, start_ns }, exec_ns: 0 }
+}
+
+fn fixture_image() -> ImageId {
+    ImageId { process: ProcessId { pid: 7, start_ns: 0 }, exec_ns: 0 }
+}
+
+fn task(process: ProcessId, kernel: bool) -> Arc<Task> {
+    let thread = ThreadId { tid: process.pid, start_ns: process.start_ns };
+    Arc::new(Task { process, thread, process_name: "x".into(), thread_name: "x".into(), kernel })
+}
+
+fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
+    let sample = RawSample { task: 0, state, idle: false, stack: 0, weight_ns: 5, count: 2, variance_ns2: 1.0 };
+    RawWindow {
+        tasks: vec![task(stack.image.process, kernel_task)],
+        stacks: vec![stack],
+        samples: vec![sample],
+        ..RawWindow::default()
+    }
+}
+
+fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
+    RawStack { image, on_cpu: true, kernel: Box::default(), user: user.into() }
+}
+
+/// Symbolizes one stack of the test process.
+fn own_frames(user: &[u64]) -> Vec<Arc<Frame>> {
+    let (registry, id) = (Registry::new(), own_image());
+    registry.observe(id, &ProcWorld);
+    let profile =
+        Symbolizer::new().symbolize(window(user_stack(id, user), RawState::OnCpu, false), &registry, &ProcWorld);
+    profile.stacks[0].frames.to_vec()
+}
+
+/// Symbolizes one stack of a made-up process, and tells the state of its sample.
+fn fixture_profile(process: FixtureProcess, user: &[u64]) -> Profile {
+    let (world, registry) = (FixtureWorld::default(), Registry::new());
+    world.insert(7, process);
+    registry.observe(fixture_image(), &world);
+    let raw = window(user_stack(fixture_image(), user), RawState::OnCpu, false);
+    Symbolizer::new().symbolize(raw, &registry, &world)
+}
+
+fn python_process() -> FixtureProcess {
+    let map = "7f810710d7dd b py::leaf:/srv/w.py\n7f810710d7f0 10 helper\n";
+    FixtureProcess {
+        uid: rustix::process::geteuid().as_raw(),
+        maps: "400000-500000 r-xp 0 fe:00 77 /usr/bin/python3.12\n\
+               7f810710d000-7f810720d000 r-xp 0 00:00 0\n"
+            .into(),
+        files: [(PathBuf::from("/tmp/perf-7.map"), map.into()), ("/usr/bin/python3.12".into(), own_program())].into(),
+        ..FixtureProcess::default()
+    }
+}
+
+fn own_program() -> Vec<u8> {
+    std::fs::read(std::env::current_exe().unwrap()).unwrap()
+}
+
+fn name_of(frame: &Frame) -> &str {
+    match &frame.name {
+        Name::Known(name) => name,
+        Name::Unknown(reason) => reason.name(),
+    }
+}
+
+#[test]
+fn functions_of_the_test_are_named_with_file_line_and_inlined_functions() {
+    assert_eq!(outer(2), 8);
+    let start = outer as *const () as u64;
+    let found = (start..start + 200).map(|address| own_frames(&[address])).find(|frames| frames.len() > 1);
+    let frames = found.expect("some instruction of the outer function belongs to the inlined one");
+    let outermost = frames.last().unwrap();
+    assert!(frames[0].inlined && !outermost.inlined);
+    assert!(name_of(outermost).ends_with("tests::outer"), "{outermost:?}");
+    assert!(frames.iter().any(|frame| name_of(frame).ends_with("inner")), "{frames:?}");
+    assert!(outermost.file.as_deref().unwrap().ends_with("symbolize/tests.rs"), "{outermost:?}");
+    assert!(outermost.line.is_some() && outermost.kind == FrameKind::Native);
+    let program = std::env::current_exe().unwrap();
+    assert_eq!(outermost.module.as_deref(), program.file_name().unwrap().to_str());
+}
+
+#[test]
+fn a_return_address_belongs_to_the_call_before_it_and_an_instruction_pointer_to_itself() {
+    let start = outer as *const () as u64;
+    let frames = own_frames(&[start, start]);
+    assert!(name_of(&frames[0]).ends_with("tests::outer"), "{frames:?}");
+    assert!(!name_of(frames.last().unwrap()).ends_with("tests::outer"), "{frames:?}");
+}
+
+#[test]
+fn the_kernels_code_in_every_process_is_named() {
+    let (registry, id) = (Registry::new(), own_image());
+    let image = registry.observe(id, &ProcWorld).unwrap();
+    let vdso = image.mappings.iter().find(|mapping| mapping.kind == MappingKind::Vdso).unwrap();
+    let addresses: Vec<u64> = (vdso.start.0..vdso.end.0).step_by(64).collect();
+    let frames = own_frames(&addresses);
+    assert!(frames.iter().all(|frame| frame.module.as_deref() == Some(VDSO_MODULE)));
+    assert!(frames.iter().any(|frame| name_of(frame).contains("clock_gettime")), "{frames:?}");
+}
+
+#[test]
+fn the_caches_of_executables_are_reused_from_window_to_window() {
+    let (registry, id, mut symbolizer) = (Registry::new(), own_image(), Symbolizer::new());
+    registry.observe(id, &ProcWorld);
+    let mut run = || {
+        let raw = window(user_stack(id, &[outer as *const () as u64]), RawState::OnCpu, false);
+        symbolizer.symbolize(raw, &registry, &ProcWorld).stacks[0].clone()
+    };
+    let (first, second) = (run(), run());
+    assert!(Arc::ptr_eq(&first.frames[0], &second.frames[0]));
+    assert_eq!(symbolizer.usage().executables, 1);
+    assert!(symbolizer.usage().symbol_bytes > 0);
+}
+
+#[test]
+fn python_functions_are_named_by_the_perf_map_and_their_interpreter_is_marked() {
+    let profile = fixture_profile(python_process(), &[0x40_0000, ADDRESS]);
+    let frames = &profile.stacks[0].frames;
+    let leaf = &frames[0];
+    assert_eq!((leaf.kind, leaf.module.as_deref()), (FrameKind::Interpreter, Some("python3.12")));
+    let python = frames.last().unwrap();
+    assert_eq!((python.kind, name_of(python), python.file.as_deref()), (FrameKind::Python, "leaf", Some("/srv/w.py")));
+    assert_eq!(profile.samples[0].state, State::OnCpu(CodeKind::Python));
+}
+
+#[test]
+fn generated_code_without_a_runtime_is_told_as_such() {
+    let profile = fixture_profile(python_process(), &[0x7f81_0710_d7f8, 0x7f81_0710_d900]);
+    let frames = &profile.stacks[0].frames;
+    assert_eq!((frames[0].kind, name_of(&frames[0])), (FrameKind::Jit, "helper"));
+    assert_eq!((frames[1].kind, &frames[1].name), (FrameKind::Jit, &Name::Unknown(Reason::NoPerfMap)));
+    assert_eq!(profile.samples[0].state, State::OnCpu(CodeKind::Native));
+}
+
+#[test]
+fn an_address_without_a_name_has_a_reason() {
+    let process = FixtureProcess {
+        maps: "1000-2000 r-xp 0 fe:00 1 /lib/gone.so\n2000-3000 r-xp 0 fe:00 2 /lib/text\n".into(),
+        files: [(PathBuf::from("/lib/text"), b"no program".to_vec())].into(),
+        ..FixtureProcess::default()
+    };
+    let profile = fixture_profile(process, &[0x1800, 0x2800, 0x9000]);
+    let reasons: Vec<_> =
+        profile.stacks[0].leaf_first().map(|frame| (name_of(frame), frame.module.as_deref())).collect();
+    let unavailable = Reason::FileUnavailable.name();
+    assert_eq!(reasons, [(unavailable, Some("gone.so")), (unavailable, Some("text")), (Reason::Unmapped.name(), None)]);
+}
+
+#[test]
+fn stacks_of_processes_that_were_never_seen_are_counted_as_lost_names() {
+    let raw = window(user_stack(fixture_image(), &[0x1000]), RawState::OnCpu, false);
+    let profile = Symbolizer::new().symbolize(raw, &Registry::new(), &FixtureWorld::default());
+    assert_eq!(name_of(&profile.stacks[0].frames[0]), Reason::ProcessGone.name());
+    assert_eq!(profile.loss.iter().collect::<Vec<_>>(), [(LossReason::ProcessGone, 2)]);
+}
+
+#[test]
+fn a_missing_user_stack_is_noted_except_for_kernel_threads() {
+    let run = |kernel_task| {
+        let raw = window(user_stack(fixture_image(), &[]), RawState::Wait(WaitClass::Net), kernel_task);
+        Symbolizer::new().symbolize(raw, &Registry::new(), &FixtureWorld::default())
+    };
+    assert_eq!(name_of(&run(false).stacks[0].frames[0]), Reason::NoUserStack.name());
+    assert!(run(true).stacks[0].frames.is_empty());
+    assert_eq!(run(true).samples[0].state, State::Wait(WaitClass::Net));
+}
+
+#[test]
+fn raw_stacks_that_mean_the_same_become_one_sample() {
+    let mut raw = window(user_stack(fixture_image(), &[]), RawState::RunQueue, false);
+    raw.stacks.push(RawStack { on_cpu: false, ..raw.stacks[0].clone() });
+    raw.samples.push(RawSample { stack: 1, ..raw.samples[0].clone() });
+    let profile = Symbolizer::new().symbolize(raw, &Registry::new(), &FixtureWorld::default());
+    assert_eq!((profile.stacks.len(), profile.samples.len()), (1, 1));
+    let sample = &profile.samples[0];
+    assert_eq!((sample.weight_ns, sample.count, sample.variance_ns2), (10, 4, 2.0));
+}
+
+#[test]
+fn kernel_addresses_are_named_where_the_kernel_tells_them() {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let line = symbols.lines().find(|line| line.ends_with(" T do_exit"));
+    let Some(address) = line.and_then(|line| u64::from_str_radix(line.split(' ').next()?, 16).ok()) else { return };
+    if address == 0 {
+        return;
+    }
+    let stack = RawStack { kernel: [address + 1].into(), ..user_stack(fixture_image(), &[]) };
+    let raw = window(stack, RawState::OnCpu, true);
+    let profile = Symbolizer::new().symbolize(raw, &Registry::new(), &FixtureWorld::default());
+    let frame = &profile.stacks[0].frames[0];
+    assert_eq!(
+        (name_of(frame), frame.kind, frame.module.as_deref()),
+        ("do_exit", FrameKind::Kernel, Some(KERNEL_MODULE))
+    );
+    assert_eq!(profile.samples[0].state, State::OnCpu(CodeKind::Kernel));
+}

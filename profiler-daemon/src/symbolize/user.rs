@@ -1,0 +1,110 @@
+//! User addresses of one image into frames: each through its mapping, and where there is no name, the reason.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::engine::Engine;
+use super::frames::Shared;
+use super::native::Native;
+use crate::process::image::is_python_file;
+use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
+use crate::profile::{Frame, FrameKind, ImageId, Name, Reason};
+use crate::runtime::{ManagedFrame, Runtimes};
+
+/// Everything that finds frames for user addresses.
+pub(super) struct UserFrames<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) world: &'a dyn World,
+    pub(super) runtimes: &'a Runtimes,
+    pub(super) native: &'a mut Native,
+    pub(super) engine: &'a mut Engine,
+    pub(super) shared: &'a mut Shared,
+    pub(super) now: Instant,
+}
+
+impl UserFrames<'_> {
+    /// The frames of the user part of a stack, leaf first; the first address is an instruction pointer, the others are
+    /// return addresses. Also the image, if it is known.
+    pub(super) fn resolve(
+        &mut self,
+        id: ImageId,
+        addresses: &[u64],
+        frames: &mut Vec<Arc<Frame>>,
+    ) -> Option<Arc<Image>> {
+        let image = self.registry.image(id);
+        let before = frames.len();
+        for (at, address) in addresses.iter().enumerate() {
+            let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
+            match &image {
+                Some(image) => self.resolve_one(image, address, frames),
+                None => frames.push(self.shared.unknown(FrameKind::Native, Reason::ProcessGone, None, address.0)),
+            }
+        }
+        self.mark_interpreter(&mut frames[before..]);
+        image
+    }
+
+    fn resolve_one(&mut self, image: &Arc<Image>, address: Address, frames: &mut Vec<Arc<Frame>>) {
+        if image.mappings.find(address).is_some() {
+            return self.resolve_mapped(image, address, frames);
+        }
+        match self.registry.refresh(image.id, self.now, self.world) {
+            Some(newer) if newer.mappings.find(address).is_some() => self.resolve_mapped(&newer, address, frames),
+            _ => frames.push(self.shared.unknown(FrameKind::Native, Reason::Unmapped, None, address.0)),
+        }
+    }
+
+    fn resolve_mapped(&mut self, image: &Image, address: Address, frames: &mut Vec<Arc<Frame>>) {
+        let Some((mapping, executable)) = image.find(address) else { return };
+        match (mapping.kind, executable) {
+            (MappingKind::File, Some(executable)) => {
+                let offset = mapping.offset_of(address);
+                let found = self.native.resolve(executable, offset, self.engine, self.shared);
+                frames.extend(found.iter().cloned());
+            }
+            (MappingKind::File, None) => frames.push(self.without_file(mapping, address)),
+            (MappingKind::Vdso, _) => {
+                let found = self.native.resolve_vdso(mapping.offset_of(address), self.engine, self.shared);
+                frames.extend(found.iter().cloned());
+            }
+            (MappingKind::Anonymous | MappingKind::Special, _) => frames.push(self.generated(image, address)),
+        }
+    }
+
+    fn without_file(&mut self, mapping: &Mapping, address: Address) -> Arc<Frame> {
+        let offset = mapping.offset_of(address).0;
+        self.shared.unknown(FrameKind::Native, Reason::FileUnavailable, Some(&mapping.file_name()), offset)
+    }
+
+    fn generated(&mut self, image: &Image, address: Address) -> Arc<Frame> {
+        match self.runtimes.resolve(image, address, self.now, self.world) {
+            Some(managed) => self.managed(&managed),
+            None => self.shared.unknown(FrameKind::Jit, Reason::NoPerfMap, None, address.0),
+        }
+    }
+
+    fn managed(&mut self, managed: &ManagedFrame) -> Arc<Frame> {
+        let frame = Frame {
+            kind: managed.kind,
+            name: Name::Known(self.shared.text(&managed.function)),
+            file: managed.file.as_deref().map(|file| self.shared.text(file)),
+            line: managed.line,
+            module: None,
+            address: managed.start.0,
+            inlined: false,
+        };
+        self.shared.frame(frame)
+    }
+
+    /// Where Python functions are on the stack, the frames of the interpreter run on behalf of them.
+    fn mark_interpreter(&mut self, frames: &mut [Arc<Frame>]) {
+        if !frames.iter().any(|frame| frame.kind == FrameKind::Python) {
+            return;
+        }
+        for frame in frames {
+            if frame.kind == FrameKind::Native && frame.module.as_deref().is_some_and(is_python_file) {
+                *frame = self.shared.frame(Frame { kind: FrameKind::Interpreter, ..Frame::clone(frame) });
+            }
+        }
+    }
+}
