@@ -1,0 +1,106 @@
+//! Programs in Python and Java that were running before the daemon came: their functions show with CPU and waits.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use profiler_tests::python::Python;
+use profiler_tests::{Daemon, FunctionRow, Hotspots, Workload, host, live_host, poll_until, tell, workload};
+
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What a function must show a second of.
+struct Expected {
+    function: &'static str,
+    state: &'static str,
+}
+
+#[test]
+fn functions_of_a_running_python_show_with_cpu_and_waits() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let python = match Python::with_frame_pointers() {
+        Ok(python) => python,
+        Err(why) => {
+            host::skip(&format!("{why:#}"));
+            return Ok(());
+        }
+    };
+    let command = python.perf_command(&workload::sources().join("runtime.py"))?;
+    let workload = Workload::start_command(command)?;
+    let expected = [
+        Expected { function: "compute_primes", state: "cpu" },
+        Expected { function: "sleep_a_while", state: "sleep" },
+        Expected { function: "read_reply", state: "net" },
+    ];
+    show_functions(workload.pid(), "python", &expected)
+}
+
+#[test]
+fn methods_of_a_running_jvm_show_with_cpu_and_waits() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let Some(classes) = compile_java()? else { return Ok(()) };
+    let mut command = Command::new("java");
+    command.args(["-XX:+PreserveFramePointer", "-Xmx128m", "-cp"]).arg(&classes).arg("Runtime17");
+    let workload = Workload::start_command(command)?;
+    write_java_map(workload.pid())?;
+    let expected = [
+        Expected { function: "computePrimes", state: "cpu" },
+        Expected { function: "sleepAWhile", state: "sleep" },
+        Expected { function: "readReply", state: "net" },
+    ];
+    show_functions(workload.pid(), "jvm", &expected)
+}
+
+/// Asks until each function has a second of its state, or the time is over.
+fn show_functions(pid: u32, code: &str, expected: &[Expected]) -> Result<()> {
+    let daemon = Daemon::start_for(pid, &["--window", "1s"])?;
+    let mut last = Hotspots::default();
+    let done = poll_until(LONG_ENOUGH, || {
+        last = daemon.functions(pid)?;
+        Ok(expected.iter().all(|one| shows(&last, code, one)).then_some(()))
+    });
+    print_rows(&last);
+    done.with_context(|| format!("functions are missing among {:?}; loss {:?}", last.names(), last.loss))
+}
+
+fn shows(hotspots: &Hotspots, code: &str, expected: &Expected) -> bool {
+    let time = |row: &FunctionRow| match expected.state {
+        "cpu" => row.cpu.get(code).copied().unwrap_or(0),
+        class => row.waited(class),
+    };
+    hotspots.row(expected.function).is_some_and(|row| time(row) >= SECOND_NS)
+}
+
+fn print_rows(hotspots: &Hotspots) {
+    let mut rows: Vec<_> = hotspots.rows.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.total));
+    for row in rows.iter().take(12) {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        tell(&format!("{:<60} cpu {:?} wait {:.0} ms", row.function, row.cpu, ms(row.wait_sum())));
+    }
+}
+
+fn compile_java() -> Result<Option<PathBuf>> {
+    let classes = workload::scratch()?.join("java");
+    let source = workload::sources().join("Runtime17.java");
+    match Command::new("javac").arg("-d").arg(&classes).arg(&source).status() {
+        Ok(status) => {
+            ensure!(status.success(), "javac failed on `{}`", source.display());
+            Ok(Some(classes))
+        }
+        Err(error) => {
+            host::skip(&format!("javac cannot be run: {error}; it is in Debian's package openjdk-17-jdk-headless"));
+            Ok(None)
+        }
+    }
+}
+
+/// The map tells the compiled methods at one moment; the workload prints `ready` when its methods are compiled.
+fn write_java_map(pid: u32) -> Result<()> {
+    let status = Command::new("jcmd").args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status();
+    ensure!(status.context("failed to run jcmd")?.success(), "jcmd could not write the map");
+    ensure!(Path::new(&format!("/tmp/perf-{pid}.map")).exists(), "jcmd wrote no map");
+    Ok(())
+}
