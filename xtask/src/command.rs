@@ -1,8 +1,11 @@
 //! External commands: echoed before they run, and failing with what to do about it.
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 /// One external command. What it prints goes to the terminal, unless [`Command::read`] collects it.
 pub(crate) struct Command {
@@ -92,6 +95,31 @@ impl Command {
         Some(text)
     }
 
+    /// Echoes and runs the command and hands over each line of its standard output as it comes; ends it at `deadline`.
+    pub(crate) fn stream(mut self, deadline: Duration, mut on_line: impl FnMut(&str)) -> Result<()> {
+        let shown = self.shown();
+        eprintln!("$ {shown}");
+        self.inner.envs(self.envs.iter().map(|(name, value)| (name, value))).stdout(Stdio::piped());
+        let mut child = self.inner.spawn().with_context(|| self.failure(&shown, "it could not be started"))?;
+        let lines = read_lines(child.stdout.take().expect("its standard output was piped"));
+        let end = Instant::now() + deadline;
+        let in_time = loop {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => on_line(&line),
+                Err(error) => break error == RecvTimeoutError::Disconnected,
+            }
+        };
+        if !in_time {
+            let _ = child.kill();
+        }
+        let status = child.wait().with_context(|| self.failure(&shown, "its end was not seen"))?;
+        match (in_time, status.success()) {
+            (false, _) => bail!("`{shown}` was ended after {} s", deadline.as_secs()),
+            (true, false) => bail!(self.failure(&shown, &status.to_string())),
+            (true, true) => Ok(()),
+        }
+    }
+
     fn failure(&self, shown: &str, how: &str) -> String {
         let advice = self.advice.as_deref().map(|advice| format!("\n  what to do: {advice}")).unwrap_or_default();
         format!("failed to run `{shown}`: {how}{advice}")
@@ -106,6 +134,22 @@ impl Command {
         let words = std::iter::once(self.inner.get_program()).chain(self.inner.get_args());
         envs.chain(words.map(|word| quoted(&word.to_string_lossy()))).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Lines of `stream` as they come, whatever bytes they hold; the channel closes at its end.
+fn read_lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while stream.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
 }
 
 /// The first executable file called `name` on `PATH` or in one of `more`.
@@ -162,6 +206,16 @@ mod tests {
         for kept in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR", "PATH", "CI"] {
             assert!(!is_left_by_cargo(kept), "{kept}");
         }
+    }
+
+    #[test]
+    fn streamed_lines_arrive_in_order_and_a_hanging_command_is_ended() {
+        let mut lines = Vec::new();
+        let script = "echo one; echo two; exec sleep 60";
+        let error =
+            Command::new("sh").args(["-c", script]).stream(Duration::from_secs(1), |line| lines.push(line.to_owned()));
+        assert_eq!(lines, ["one", "two"]);
+        assert!(error.unwrap_err().to_string().contains("ended after 1 s"));
     }
 
     #[test]

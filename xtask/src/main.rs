@@ -10,8 +10,10 @@ mod need;
 mod python;
 mod repository;
 mod verbs;
+mod vm;
 
 use clap::Parser;
+use std::process::ExitCode;
 
 /// The tasks of the profilerd repository.
 ///
@@ -24,6 +26,12 @@ struct Invocation {
     verb: verbs::Verb,
 }
 
-fn main() -> anyhow::Result<()> {
-    Invocation::parse().verb.run()
+fn main() -> ExitCode {
+    match Invocation::parse().verb.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

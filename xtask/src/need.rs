@@ -79,11 +79,11 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install LLVM's tools",
     },
     Need {
-        name: "Python 3.12 or newer",
+        name: "Python 3.12 or newer with frame pointers, or debootstrap to unpack one",
         rings: &[Ring::Live],
         find: || python::find().map(|path| path.display().to_string()),
         install: python::install,
-        elsewhere: "install Python 3.12 or newer and put it on PATH, or name it in PROFILERD_PYTHON",
+        elsewhere: "install debootstrap, or name a Python built with -fno-omit-frame-pointer in PROFILERD_TEST_PYTHON",
     },
     Need {
         name: "JDK 17 or newer",
@@ -105,13 +105,6 @@ pub(crate) const NEEDS: &[Need] = &[
         find: || find_shown("busybox").filter(|_| is_busybox_static()),
         install: || apt::install(&["busybox-static"]),
         elsewhere: "install a statically linked busybox",
-    },
-    Need {
-        name: "cpio",
-        rings: &[Ring::Vm],
-        find: || find_shown("cpio"),
-        install: || apt::install(&["cpio"]),
-        elsewhere: "install cpio",
     },
     Need {
         name: "apt-get and dpkg-deb, which fetch Debian's kernels",

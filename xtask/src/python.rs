@@ -1,55 +1,25 @@
-//! A Python that writes a perf map (`-X perf`, 3.12 or newer) for the live tests.
+//! A Python the live tests can walk by frame pointers and that writes a perf map.
 use crate::apt;
 use crate::command::{Command, find_program};
-use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-const OLDEST: (u32, u32) = (3, 12);
+const QUESTION: &str = "import sys, sysconfig; flags = sysconfig.get_config_var('PY_CORE_CFLAGS') or ''; \
+    print(sys.version_info >= (3, 12) and '-fno-omit-frame-pointer' in flags)";
 
-/// A Python new enough: named by `PROFILERD_PYTHON`, on `PATH`, or built by pyenv.
+/// A Python 3.12 or newer whose interpreter keeps frame pointers, or else debootstrap, with which the tests unpack one.
 pub(crate) fn find() -> Option<PathBuf> {
-    let named = std::env::var_os("PROFILERD_PYTHON").map(PathBuf::from);
-    let on_path =
-        ["python3.13", "python3.12", "python3.14", "python3"].iter().filter_map(|name| find_program(name, &[]));
-    named.into_iter().chain(built_by_pyenv()).chain(on_path).find(|python| is_usable(python))
+    let named = std::env::var_os("PROFILERD_TEST_PYTHON").map(PathBuf::from);
+    let names = ["python3", "python3.12", "python3.13", "python3.14", "python3.15"];
+    let on_path = names.iter().filter_map(|name| find_program(name, &[]));
+    named.into_iter().chain(on_path).find(|python| is_usable(python)).or_else(|| find_program("debootstrap", &[]))
 }
 
-/// Installs the first new enough Python that the machine's package sources offer.
-pub(crate) fn install() -> Result<()> {
-    let package = apt::first_offered(&["python3.13", "python3.12", "python3.14"])
-        .context("the machine's package sources offer no Python 3.12 or newer")?;
-    apt::install(&[package])
+/// Installs debootstrap: hardly any released Python keeps frame pointers.
+pub(crate) fn install() -> anyhow::Result<()> {
+    apt::install(&["debootstrap"])
 }
 
-fn built_by_pyenv() -> Vec<PathBuf> {
-    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-    let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
-    let Ok(versions) = root.join("versions").read_dir() else { return Vec::new() };
-    let mut found: Vec<_> = versions.flatten().map(|version| version.path().join("bin/python3")).collect();
-    found.sort();
-    found.reverse();
-    found
-}
-
-/// Asks the interpreter itself: pyenv's shims and distributions' links say nothing by their names.
+/// Asks the interpreter itself how it was compiled: names and links say nothing about it.
 fn is_usable(python: &Path) -> bool {
-    let version = Command::new(python).arg("--version").read();
-    version.and_then(|text| parse_version(&text)).is_some_and(|version| version >= OLDEST)
-}
-
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.trim().strip_prefix("Python ")?.split('.');
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_by_number() {
-        assert_eq!(parse_version("Python 3.12.1\n"), Some((3, 12)));
-        assert!(parse_version("Python 3.9.18").unwrap() < OLDEST);
-        assert_eq!(parse_version("pyenv: python3.12: command not found"), None);
-    }
+    Command::new(python).args(["-c", QUESTION]).read().is_some_and(|answer| answer.starts_with("True"))
 }

@@ -1,6 +1,12 @@
 //! One file per verb; each is its options and what it runs.
+mod bench;
 mod build_ebpf;
+mod ci;
+mod lint;
+mod live;
 mod setup;
+mod test;
+mod vm;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -10,6 +16,12 @@ use clap::Subcommand;
 pub(crate) enum Verb {
     Setup(setup::Setup),
     BuildEbpf(build_ebpf::BuildEbpf),
+    Test(test::Test),
+    Live(live::Live),
+    Lint(lint::Lint),
+    Bench(bench::Bench),
+    Vm(vm::Vm),
+    Ci(ci::Ci),
 }
 
 impl Verb {
@@ -18,6 +30,12 @@ impl Verb {
         match self {
             Self::Setup(verb) => verb.run(),
             Self::BuildEbpf(verb) => verb.run(),
+            Self::Test(verb) => verb.run(),
+            Self::Live(verb) => verb.run(),
+            Self::Lint(verb) => verb.run(),
+            Self::Bench(verb) => verb.run(),
+            Self::Vm(verb) => verb.run(),
+            Self::Ci(verb) => verb.run(),
         }
     }
 }

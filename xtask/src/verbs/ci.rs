@@ -1,0 +1,66 @@
+//! `ci`: everything, in the order in which failures show soonest.
+use super::build_ebpf::BuildEbpf;
+use super::lint::Lint;
+use super::live::{Live, Objects, rebuilt_objects};
+use super::setup::Setup;
+use super::test::Test;
+use super::vm::Vm;
+use crate::vm::KERNELS;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::time::{Duration, Instant};
+
+/// Run everything a change must pass.
+///
+/// Set-up, lint, the kernel half from source, every ring of tests on the committed and on the rebuilt objects, and
+/// the oldest and the newest kernel. Stops at the first failure; prints how long each step took. With CI=true in the
+/// environment nothing may be skipped.
+#[derive(Args)]
+pub(crate) struct Ci {}
+
+type Action = fn() -> Result<()>;
+
+const STEPS: [(&str, Action); 8] = [
+    ("set up", || Setup::for_rings(&[]).run()),
+    ("lint", || Lint {}.run()),
+    ("build the kernel half from source", || BuildEbpf::into(rebuilt_objects()).run()),
+    ("unprivileged tests", || Test::unprivileged().run()),
+    ("live tests on the committed objects", || Live::new(Objects::Prebuilt, None).run()),
+    ("oldest kernel", || Vm::on(&KERNELS[0]).run()),
+    ("newest kernel", || Vm::on(&KERNELS[KERNELS.len() - 1]).run()),
+    ("live tests on the rebuilt objects", || Live::new(Objects::Source, None).run()),
+];
+
+impl Ci {
+    /// Runs the steps until one fails.
+    pub(crate) fn run(self) -> Result<()> {
+        let begin = Instant::now();
+        let mut summary = Vec::new();
+        let result = STEPS.iter().try_for_each(|(name, action)| {
+            eprintln!("\n=== {name}");
+            let begin = Instant::now();
+            let result = action().with_context(|| format!("ci failed at `{name}`"));
+            summary.push((*name, begin.elapsed(), result.is_ok()));
+            eprintln!("=== {name}: {}", shown(begin.elapsed()));
+            result
+        });
+        print_summary(&summary, begin.elapsed());
+        result
+    }
+}
+
+fn print_summary(summary: &[(&str, Duration, bool)], total: Duration) {
+    eprintln!("\n=== summary");
+    for (name, elapsed, passed) in summary {
+        eprintln!("{:<40} {:>9}  {}", name, shown(*elapsed), if *passed { "ok" } else { "FAILED" });
+    }
+    for (name, _) in &STEPS[summary.len()..] {
+        eprintln!("{name:<40} {:>9}  not run", "");
+    }
+    eprintln!("{:<40} {:>9}", "total", shown(total));
+}
+
+fn shown(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    format!("{} m {:02} s", seconds / 60, seconds % 60)
+}

@@ -1,0 +1,67 @@
+//! `test`: every test that can run on this machine.
+use super::live::{Live, Objects};
+use super::setup::Setup;
+use crate::command::Command;
+use crate::need::Ring;
+use crate::{host, repository};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+/// Run every test that can run here.
+///
+/// First the tests that need no privileges, then, as root on a kernel with BTF, the live ones. What is needed is
+/// installed first where that is possible. Live tests that cannot run are skipped loudly, and fail under CI=true.
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Leave the live tests out.
+    #[arg(long)]
+    unprivileged: bool,
+    /// Only tests whose names contain this.
+    filter: Option<String>,
+}
+
+impl Test {
+    /// All tests that need no privileges.
+    pub(crate) fn unprivileged() -> Self {
+        Self { unprivileged: true, filter: None }
+    }
+
+    /// Runs the rings one after the other.
+    pub(crate) fn run(self) -> Result<()> {
+        Setup::for_rings(&[Ring::Test]).run()?;
+        run_unprivileged(self.filter.as_deref())?;
+        match host::live_obstacle() {
+            _ if self.unprivileged => Ok(()),
+            None => Live::new(Objects::Prebuilt, self.filter).run(),
+            Some(why) if host::is_ci() => bail!("live tests may not be skipped under CI=true: {why}"),
+            Some(why) => {
+                eprintln!("\n*** LIVE TESTS SKIPPED: {why}\n");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn run_unprivileged(filter: Option<&str>) -> Result<()> {
+    const ADVICE: &str = "the failed test's message above says what is wrong; `cargo test NAME` runs it alone";
+    Command::cargo().args(["test", "--workspace", "--exclude", "profiler-tests"]).args(filter).advice(ADVICE).run()?;
+    let files = unprivileged_files()?;
+    let named = files.iter().flat_map(|file| ["--test", file]);
+    let command = Command::cargo().args(["test", "-p", "profiler-tests", "--lib", "--bins"]).args(named);
+    command.args(filter).advice(ADVICE).run()
+}
+
+/// The test files of `profiler-tests` that are not live ones.
+fn unprivileged_files() -> Result<Vec<String>> {
+    let dir = repository::root().join("tests/tests");
+    let entries = match dir.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("failed to read folder `{}`", dir.display())),
+    };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut files: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned())).collect();
+    files.retain(|name| !name.starts_with("live_"));
+    files.sort();
+    Ok(files)
+}
