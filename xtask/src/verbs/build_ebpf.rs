@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// machine, since everything that differs between them is read from the kernel's BTF when it is loaded.
 const VARIANTS: [(&str, &str); 2] = [("storage", "profilerd-storage.bpf.o"), ("hash", "profilerd-hash.bpf.o")];
 /// The name of the binary target that is the object.
-const PROGRAM: &str = "profilerd";
+const PROGRAM: &str = "profiler-ebpf";
 
 /// Build the kernel half from source.
 ///
