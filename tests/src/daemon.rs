@@ -95,7 +95,7 @@ impl Daemon {
 
     /// Every row of the breakdown of the last hour with this query.
     pub fn breakdown(&self, query: &str) -> Result<Vec<Books>> {
-        Books::parse_rows(&self.json(&format!("/api/v1/breakdown?last=1h{query}"))?)
+        Books::parse_rows(&self.json(&format!("/api/v1/breakdown?last=1h&limit=100000{query}"))?)
     }
 
     /// The books of one process since its selection.

@@ -10,15 +10,40 @@ const PART: f64 = 0.01;
 #[test]
 fn every_class_of_time_is_exact_and_lands_in_its_function() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
+    let run = record("1.5", &["--window", "2s"])?;
+    ensure_none([misplaced(&run)?, wrong_totals(&run)?].concat())
+}
+
+#[test]
+fn a_kernel_without_task_storage_keeps_the_same_books() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let run = record("1", &["--variant", "hash"])?;
+    ensure_none([misplaced(&run)?, wrong_totals(&run)?].concat())
+}
+
+#[test]
+fn a_kernel_without_a_switch_in_hook_keeps_exact_totals() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let run = record("1", &["--switch-in", "sched-switch"])?;
+    ensure_none(wrong_totals(&run)?)
+}
+
+fn record(seconds: &str, options: &[&str]) -> Result<Run> {
     let file = workload::scratch()?.join("ground_truth.data");
-    let mut workload = Workload::start("ground_truth", &["--file", &file.display().to_string()])?;
-    let daemon = Daemon::start_for(workload.pid(), &["--window", "2s"])?;
+    let mut workload = Workload::start("ground_truth", &["--seconds", seconds, "--file", &file.display().to_string()])?;
+    let daemon = Daemon::start_for(workload.pid(), options)?;
     let run = Run::record(&mut workload, &daemon)?;
     ensure!(run.phases.len() == 11, "only {} phases ran", run.phases.len());
-    let mut problems = misplaced(&run)?;
-    let checks = [class_checks(&run, PART)?, scheduler_checks(&run, PART)?, wall_checks(&run)?].concat();
+    Ok(run)
+}
+
+fn wrong_totals(run: &Run) -> Result<Vec<String>> {
+    let checks = [class_checks(run, PART)?, scheduler_checks(run, PART)?, wall_checks(run)?].concat();
     print_table(&checks);
-    problems.extend(checks.iter().filter(|check| !check.passes()).map(Check::to_string));
+    Ok(checks.iter().filter(|check| !check.passes()).map(Check::to_string).collect())
+}
+
+fn ensure_none(problems: Vec<String>) -> Result<()> {
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
