@@ -53,6 +53,17 @@ fn print_table(checks: &[Check]) {
     checks.iter().for_each(|check| tell(&check.to_string()));
 }
 
+/// How much of a phase must stand in its function. The waits of a phase are long, so all are captured; the others are samples,
+/// at 97 Hz and at one per 10 ms of queueing, and a hundred of them are only so exact.
+fn attributed_part(class: &str) -> f64 {
+    match class {
+        "cpu" => 0.8,
+        "runq" => 0.7,
+        "disk" | "fault" => 0.9,
+        _ => 0.95,
+    }
+}
+
 /// Every phase whose class is not the dominating state of its function, or lies elsewhere too.
 fn misplaced(run: &Run) -> Result<Vec<String>> {
     tell(&format!("\n{:<14} {:<10} {:>12} {:>12} {:>8}", "function", "state", "in function", "in phase", "samples"));
@@ -78,7 +89,7 @@ fn misplaced(run: &Run) -> Result<Vec<String>> {
         if dominating != phase.class {
             problems.push(format!("{name} should be mostly {}, but is {dominating}: {row:?}", phase.class));
         }
-        if (in_row as f64) < 0.9 * in_phase as f64 {
+        if (in_row as f64) < attributed_part(&phase.class) * in_phase as f64 {
             problems.push(format!("{name} has {in_row} ns of {}, but the phase {in_phase} ns", phase.class));
         }
     }
