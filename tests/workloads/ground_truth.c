@@ -336,20 +336,16 @@ static int64_t run_delay_ns(void) {
     return delay;
 }
 
-// The two clocks are read next to each other, nearest to the phase.
-static struct edge edge_before(void) {
+// One moment in all three books: read again if the thread lost its CPU in between.
+static struct edge read_edge(void) {
     struct edge edge;
-    edge.run_delay_ns = run_delay_ns();
-    edge.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    edge.mono_ns = now();
-    return edge;
-}
-
-static struct edge edge_after(void) {
-    struct edge edge;
-    edge.mono_ns = now();
-    edge.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    edge.run_delay_ns = run_delay_ns();
+    int64_t before;
+    do {
+        before = run_delay_ns();
+        edge.mono_ns = now();
+        edge.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        edge.run_delay_ns = run_delay_ns();
+    } while (before != edge.run_delay_ns);
     return edge;
 }
 
@@ -360,9 +356,9 @@ static void print_edge(FILE *out, const char *name, struct edge edge) {
 
 static void run_phase(const struct phase *phase) {
     phase->before();
-    struct edge start = edge_before();
+    struct edge start = read_edge();
     phase->run();
-    struct edge end = edge_after();
+    struct edge end = read_edge();
     phase->after();
     printf("{\"phase\":\"%s\",\"function\":\"%s\",\"class\":\"%s\",", phase->name, phase->function, phase->class);
     print_edge(stdout, "start", start);
