@@ -28,6 +28,8 @@ pub struct Image {
     pub is_python: bool,
     /// Whether a Java virtual machine is mapped.
     pub is_jvm: bool,
+    /// Whether it has, or is of a kind that will have, code generated at run time.
+    pub generates_code: bool,
     /// The executable mappings.
     pub mappings: Mappings,
     executables: HashMap<MappedInode, Arc<Executable>>,
@@ -58,6 +60,7 @@ impl Image {
             namespace_pid: credentials.namespace_pid,
             is_python,
             is_jvm,
+            generates_code: is_python || is_jvm || mappings.iter().any(Mapping::may_be_generated),
             mappings,
             executables: opened,
         })

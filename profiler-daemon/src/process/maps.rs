@@ -72,6 +72,11 @@ impl Mapping {
         FileOffset(self.file_offset.0.wrapping_add(address.0.wrapping_sub(self.start.0)))
     }
 
+    /// Whether it may hold code generated at run time: memory without a file, or with a file that exists in memory only.
+    pub fn may_be_generated(&self) -> bool {
+        self.kind == MappingKind::Anonymous || self.path.starts_with(b"/memfd:")
+    }
+
     /// The last component of the path, for people. Untrusted text.
     pub fn file_name(&self) -> String {
         let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -227,6 +232,7 @@ mod tests {
         ] {
             let mapping = only(&format!("1000-2000 r-xp 00000000 00:00 {inode}    {path}"));
             assert_eq!(mapping.kind, kind, "{path}");
+            assert_eq!(mapping.may_be_generated(), kind == MappingKind::Anonymous || path.contains("memfd"));
         }
     }
 
@@ -260,6 +266,23 @@ mod tests {
             "1000-2000 r-xp 00000000 0000",
         ] {
             assert!(Mappings::parse(line.as_bytes()).is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn damaged_text_gives_sorted_mappings_that_do_not_overlap() {
+        let intact = fs::read("/proc/self/maps").unwrap();
+        let mut random = 1u64;
+        for _ in 0..500 {
+            let mut damaged = intact.clone();
+            for _ in 0..20 {
+                random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                let at = (random >> 16) as usize % damaged.len();
+                damaged[at] = b"0123456789abcdef -:xr\n\\\xff"[(random >> 48) as usize % 24];
+            }
+            let mappings = Mappings::parse(&damaged);
+            assert!(mappings.0.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            assert!(mappings.iter().all(|mapping| mappings.find(mapping.start) == Some(mapping)));
         }
     }
 

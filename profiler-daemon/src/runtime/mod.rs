@@ -27,7 +27,7 @@ pub static RUNTIMES: &[&dyn Runtime] = &[&perf_map::PerfMapRuntime];
 pub trait Runtime: Sync {
     /// The name in documents and in `status`.
     fn name(&self) -> &'static str;
-    /// Takes hold of an image; `None` if the image has no code of this runtime.
+    /// Takes hold of an image that generates code; `None` if it is not of this runtime.
     fn attach(&self, image: &Image, now: Instant, world: &dyn World) -> Option<Box<dyn AttachedRuntime>>;
 }
 
@@ -73,7 +73,8 @@ impl Default for Runtimes {
 
 impl Runtimes {
     /// Attaches to an image seen for the first time, and lets the runtimes take hold of what appeared since.
-    /// To be called while the process lives, whenever one of its stacks has an address in anonymous memory.
+    /// To be called while the process lives, whenever one of its stacks is seen; costs next to nothing for an image that
+    /// generates no code.
     pub fn observe(&self, image: &Image, now: Instant, world: &dyn World) {
         self.with_attached(image, now, world, |runtime| {
             runtime.observe(image, now, world);
@@ -93,6 +94,9 @@ impl Runtimes {
         world: &dyn World,
         mut ask: impl FnMut(&mut dyn AttachedRuntime) -> Option<T>,
     ) -> Option<T> {
+        if !image.generates_code {
+            return None;
+        }
         let mut attached = self.lock();
         if attached.find(&image.id).is_none() {
             let runtimes = RUNTIMES.iter().filter_map(|runtime| runtime.attach(image, now, world)).collect();

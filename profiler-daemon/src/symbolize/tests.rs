@@ -51,13 +51,18 @@ fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
     RawStack { image, on_cpu: true, kernel: Box::default(), user: user.into() }
 }
 
-/// Symbolizes one stack of the test process.
-fn own_frames(user: &[u64]) -> Vec<Arc<Frame>> {
+/// Symbolizes stacks of the test process.
+fn own_stacks(stacks: impl IntoIterator<Item = Vec<u64>>) -> Vec<Stack> {
     let (registry, id) = (Registry::new(), own_image());
     registry.observe(id, &ProcWorld);
-    let profile =
-        Symbolizer::new().symbolize(window(user_stack(id, user), RawState::OnCpu, false), &registry, &ProcWorld);
-    profile.stacks[0].frames.to_vec()
+    let stacks = stacks.into_iter().map(|user| user_stack(id, &user)).collect();
+    let raw = RawWindow { stacks, ..RawWindow::default() };
+    Symbolizer::new().symbolize(raw, &registry, &ProcWorld).stacks
+}
+
+/// Symbolizes one stack of the test process.
+fn own_frames(user: &[u64]) -> Vec<Arc<Frame>> {
+    own_stacks([user.to_vec()])[0].frames.to_vec()
 }
 
 /// Symbolizes one stack of a made-up process, and tells the state of its sample.
@@ -96,8 +101,9 @@ fn name_of(frame: &Frame) -> &str {
 fn functions_of_the_test_are_named_with_file_line_and_inlined_functions() {
     assert_eq!(outer(2), 8);
     let start = outer as *const () as u64;
-    let found = (start..start + 200).map(|address| own_frames(&[address])).find(|frames| frames.len() > 1);
-    let frames = found.expect("some instruction of the outer function belongs to the inlined one");
+    let found = own_stacks((start..start + 200).map(|address| vec![address]));
+    let inlined = found.into_iter().find(|stack| stack.frames.len() > 1);
+    let frames = inlined.expect("some instruction of the outer function belongs to the inlined one").frames;
     let outermost = frames.last().unwrap();
     assert!(frames[0].inlined && !outermost.inlined);
     assert!(name_of(outermost).ends_with("tests::outer"), "{outermost:?}");
@@ -162,6 +168,14 @@ fn generated_code_without_a_runtime_is_told_as_such() {
 }
 
 #[test]
+fn generated_code_in_a_file_that_exists_in_memory_only_is_named() {
+    let process = python_process();
+    let maps = "7f810710d000-7f810720d000 r-xp 0 00:01 9 /memfd:doublemapper (deleted)\n".into();
+    let profile = fixture_profile(FixtureProcess { maps, ..process }, &[0x7f81_0710_d7f8]);
+    assert_eq!(name_of(&profile.stacks[0].frames[0]), "helper");
+}
+
+#[test]
 fn an_address_without_a_name_has_a_reason() {
     let process = FixtureProcess {
         maps: "1000-2000 r-xp 0 fe:00 1 /lib/gone.so\n2000-3000 r-xp 0 fe:00 2 /lib/text\n".into(),
@@ -222,4 +236,32 @@ fn kernel_addresses_are_named_where_the_kernel_tells_them() {
         ("do_exit", FrameKind::Kernel, Some(KERNEL_MODULE))
     );
     assert_eq!(profile.samples[0].state, State::OnCpu(CodeKind::Kernel));
+}
+
+#[test]
+fn damaged_programs_give_reasons_or_names_but_never_a_crash() {
+    let file = vdso::read_vdso().unwrap();
+    let mut intact = Vec::new();
+    std::io::Read::read_to_end(&mut std::fs::File::open(fd_path(&file)).unwrap(), &mut intact).unwrap();
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    for _ in 0..100 {
+        let mut damaged = intact.clone();
+        for _ in 0..8 {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let region = if random & 1 == 0 { 1024 } else { damaged.len() as u64 };
+            damaged[((random >> 16) % region) as usize] = (random >> 48) as u8;
+        }
+        let process = FixtureProcess {
+            maps: "400000-500000 r-xp 0 fe:00 77 /lib/damaged.so\n".into(),
+            files: [(PathBuf::from("/lib/damaged.so"), damaged)].into(),
+            ..FixtureProcess::default()
+        };
+        let addresses: Vec<u64> = (0x40_0000..0x40_2000).step_by(512).collect();
+        let profile = fixture_profile(process, &addresses);
+        assert!(profile.stacks[0].frames.len() >= addresses.len());
+    }
+}
+
+fn fd_path(file: &std::fs::File) -> String {
+    format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file))
 }

@@ -56,6 +56,11 @@ impl UserFrames<'_> {
 
     fn resolve_mapped(&mut self, image: &Image, address: Address, frames: &mut Vec<Arc<Frame>>) {
         let Some((mapping, executable)) = image.find(address) else { return };
+        if mapping.may_be_generated()
+            && let Some(managed) = self.runtimes.resolve(image, address, self.now, self.world)
+        {
+            return frames.push(self.managed(&managed));
+        }
         match (mapping.kind, executable) {
             (MappingKind::File, Some(executable)) => {
                 let offset = mapping.offset_of(address);
@@ -67,20 +72,15 @@ impl UserFrames<'_> {
                 let found = self.native.resolve_vdso(mapping.offset_of(address), self.engine, self.shared);
                 frames.extend(found.iter().cloned());
             }
-            (MappingKind::Anonymous | MappingKind::Special, _) => frames.push(self.generated(image, address)),
+            (MappingKind::Anonymous | MappingKind::Special, _) => {
+                frames.push(self.shared.unknown(FrameKind::Jit, Reason::NoPerfMap, None, address.0));
+            }
         }
     }
 
     fn without_file(&mut self, mapping: &Mapping, address: Address) -> Arc<Frame> {
         let offset = mapping.offset_of(address).0;
         self.shared.unknown(FrameKind::Native, Reason::FileUnavailable, Some(&mapping.file_name()), offset)
-    }
-
-    fn generated(&mut self, image: &Image, address: Address) -> Arc<Frame> {
-        match self.runtimes.resolve(image, address, self.now, self.world) {
-            Some(managed) => self.managed(&managed),
-            None => self.shared.unknown(FrameKind::Jit, Reason::NoPerfMap, None, address.0),
-        }
     }
 
     fn managed(&mut self, managed: &ManagedFrame) -> Arc<Frame> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{AttachedRuntime, ManagedFrame, Runtime, limits};
-use crate::process::{Address, Image, MappingKind, Pause, World};
+use crate::process::{Address, Image, Pause, World};
 use file::MapFile;
 use table::Table;
 
@@ -26,10 +26,6 @@ impl Runtime for PerfMapRuntime {
     }
 
     fn attach(&self, image: &Image, now: Instant, world: &dyn World) -> Option<Box<dyn AttachedRuntime>> {
-        let generates = image.mappings.iter().any(|mapping| mapping.kind == MappingKind::Anonymous);
-        if !generates && !image.is_python && !image.is_jvm {
-            return None;
-        }
         let mut attached = AttachedPerfMap { file: None, table: Table::default(), open: None, read: Pause::new(now) };
         attached.open(image, world);
         Some(Box::new(attached))
