@@ -44,7 +44,7 @@ pub struct SamplingSettings {
     pub variant: VariantChoice,
     /// Which hook sees a thread resume.
     pub switch_in: SwitchInChoice,
-    /// Load this object instead of the built-in one.
+    /// Load the objects of this folder instead of the built-in ones.
     pub object: Option<PathBuf>,
 }
 

@@ -1,1 +1,7 @@
-//! What crosses to and from the kernel half.
+//! What crosses to and from the kernel half, decoded.
+
+mod decode;
+mod event;
+
+pub use decode::{decode_lifecycle, decode_snapshot, decode_stack};
+pub use event::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind};

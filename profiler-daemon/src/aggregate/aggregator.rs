@@ -1,0 +1,406 @@
+//! The state between windows: open accounts, window edges, and what every process spent since the start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use profiler_common::record;
+
+use super::edges::Edges;
+use super::reconcile::Reported;
+use super::window::{Addition, BorrowedStack, TaskKey, Window};
+use super::{RawState, RawWindow};
+use crate::profile::{LossReason, Task, TaskTotals, TimeRange, Timestamp};
+use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
+
+/// Names of processes whose lifetime totals are kept; those beyond share the name `other`.
+const LIFETIME_NAMES: usize = 4096;
+
+/// Turns events into windows.
+#[derive(Debug)]
+pub struct Aggregator {
+    window: Window,
+    /// Parts of waits that lie in windows already closed, by the monotonic start of the window.
+    amendments: BTreeMap<u64, Window>,
+    edges: Edges,
+    /// The wall-clock start of each window that may still be amended, by its monotonic start.
+    began: BTreeMap<u64, Timestamp>,
+    opened: Timestamp,
+    opened_ns: u64,
+    accounts: HashMap<AccountId, OpenAccount>,
+    pass: u64,
+    lifetime: BTreeMap<String, TaskTotals>,
+    counters: [u64; record::COUNTERS as usize],
+    cpu_period_ns: u64,
+    wait_period_ns: u64,
+}
+
+#[derive(Debug)]
+struct OpenAccount {
+    task: Arc<Task>,
+    reported: Reported,
+    pass: u64,
+}
+
+/// A closed window, and what it adds to earlier ones.
+#[derive(Debug)]
+pub struct Closed {
+    /// The window.
+    pub window: RawWindow,
+    /// Parts of waits that ended in this window and began in earlier ones; each has the range of the window it amends.
+    pub amendments: Vec<RawWindow>,
+}
+
+impl Aggregator {
+    /// Opens the first window, at the given wall-clock and monotonic time.
+    pub fn new(now: Timestamp, monotonic_ns: u64, cpu_period_ns: u64, wait_period_ns: u64) -> Self {
+        let mut aggregator = Self {
+            window: Window::default(),
+            amendments: BTreeMap::new(),
+            edges: Edges::default(),
+            began: BTreeMap::new(),
+            opened: now,
+            opened_ns: monotonic_ns,
+            accounts: HashMap::new(),
+            pass: 0,
+            lifetime: BTreeMap::new(),
+            counters: [0; record::COUNTERS as usize],
+            cpu_period_ns,
+            wait_period_ns,
+        };
+        aggregator.begin_window(now, monotonic_ns);
+        aggregator
+    }
+
+    /// Adds a captured stack. Returns whether the stack is new in this window: then its addresses are worth a look.
+    pub fn add_stack(&mut self, event: &StackEvent<'_>) -> bool {
+        let key = (event.process, event.thread);
+        let on_cpu = event.kind == StackKind::OnCpu;
+        let stack = BorrowedStack { image: event.image, on_cpu, kernel: event.kernel, user: event.user };
+        let Some((index, is_new)) = self.window.intern_stack(stack) else { return false };
+        let task = self.window.intern_task(key);
+        match event.kind {
+            StackKind::OnCpu => self.window.add_sample(task, index, on_cpu_addition(event)),
+            StackKind::OffCpu { duration_ns, .. }
+                if self.edges.is_within_open(event.at_ns.saturating_sub(duration_ns)) =>
+            {
+                add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
+            }
+            StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
+        }
+        is_new
+    }
+
+    /// A wait that began in an earlier window is cut at the edges. One shorter than the period stands for a whole period
+    /// of waiting, wherever it lies, and stays whole.
+    fn add_spanning(&mut self, key: TaskKey, index: u32, event: &StackEvent<'_>, duration_ns: u64) {
+        let task = self.window.intern_task(key);
+        if duration_ns < event.period_ns {
+            return add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
+        }
+        let from_ns = event.at_ns.saturating_sub(duration_ns);
+        for part in self.edges.cut(from_ns, event.at_ns) {
+            if part.window_start_ns == self.opened_ns {
+                add_off_cpu(&mut self.window, task, index, event, part.length_ns);
+                continue;
+            }
+            let earlier = self.amendments.entry(part.window_start_ns).or_default();
+            let stack = BorrowedStack { image: event.image, on_cpu: false, kernel: event.kernel, user: event.user };
+            if let Some((index, _)) = earlier.intern_stack(stack) {
+                let task = earlier.intern_task(key);
+                add_off_cpu(earlier, task, index, event, part.length_ns);
+            }
+        }
+    }
+
+    /// Adds the last books of an account.
+    pub fn add_end(&mut self, ended: &Ended) {
+        self.report(&ended.account);
+        self.accounts.remove(&ended.account.id);
+    }
+
+    /// Begins a pass over all tasks: [`Self::add_account`] follows for each, then [`Self::end_pass`].
+    pub fn begin_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// Adds the books of a living account.
+    pub fn add_account(&mut self, account: &Account) {
+        self.report(account);
+    }
+
+    /// Forgets accounts the pass did not meet: their end was lost.
+    pub fn end_pass(&mut self) {
+        let pass = self.pass;
+        self.accounts.retain(|_, account| account.pass == pass);
+    }
+
+    /// Counts what the kernel half lost since it was last asked.
+    pub fn add_counters(&mut self, counters: [u64; record::COUNTERS as usize]) {
+        for (counter, reason) in COUNTED_LOSSES {
+            let index = *counter as usize;
+            self.window.add_loss(*reason, counters[index].saturating_sub(self.counters[index]));
+        }
+        self.counters = counters;
+    }
+
+    /// Counts one loss in the user half.
+    pub fn add_loss(&mut self, reason: LossReason) {
+        self.window.add_loss(reason, 1);
+    }
+
+    /// The open window so far.
+    pub fn peek(&self, now: Timestamp) -> RawWindow {
+        let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| self.name(key));
+        self.add_periods(&mut window);
+        window
+    }
+
+    /// Closes the window and opens the next.
+    pub fn close(&mut self, now: Timestamp, monotonic_ns: u64) -> Closed {
+        let window = self.peek(now);
+        let amendments = std::mem::take(&mut self.amendments);
+        let amendments = amendments.into_iter().filter_map(|(start, amended)| self.amend(start, &amended)).collect();
+        self.window = Window::default();
+        self.begin_window(now, monotonic_ns);
+        Closed { window, amendments }
+    }
+
+    fn amend(&self, start_ns: u64, amended: &Window) -> Option<RawWindow> {
+        let from = *self.began.get(&start_ns)?;
+        let to = self.began.range(start_ns + 1..).next().map_or(self.opened, |(_, at)| *at);
+        Some(amended.to_raw(TimeRange { from, to }, |key| self.name(key)))
+    }
+
+    fn begin_window(&mut self, now: Timestamp, monotonic_ns: u64) {
+        self.opened = now;
+        self.opened_ns = monotonic_ns;
+        self.edges.begin_window(monotonic_ns);
+        self.began.insert(monotonic_ns, now);
+        if self.began.len() > super::limits::EDGES {
+            self.began.pop_first();
+        }
+    }
+
+    fn add_periods(&self, window: &mut RawWindow) {
+        window.cpu_period_ns = self.cpu_period_ns;
+        window.wait_period_ns = self.wait_period_ns;
+    }
+
+    fn report(&mut self, account: &Account) {
+        let pass = self.pass;
+        let open = self.accounts.entry(account.id).or_insert_with(|| OpenAccount {
+            task: Arc::new(to_task(account)),
+            reported: Reported::default(),
+            pass,
+        });
+        open.pass = pass;
+        if *open.task.thread_name != account.thread_name || *open.task.process_name != account.process_name {
+            open.task = Arc::new(to_task(account));
+        }
+        let gain = open.reported.advance(&account.totals);
+        let task = self.window.name_task(&open.task);
+        self.window.add_totals(task, &gain.totals);
+        self.window.add_loss(LossReason::RunDelayClamped, gain.clamped);
+        self.add_lifetime(&account.process_name, &gain.totals);
+    }
+
+    fn add_lifetime(&mut self, name: &str, gain: &TaskTotals) {
+        if let Some(totals) = self.lifetime.get_mut(name) {
+            return totals.add(gain);
+        }
+        let name = if self.lifetime.len() < LIFETIME_NAMES { name } else { "other" };
+        self.lifetime.entry(name.to_owned()).or_default().add(gain);
+    }
+
+    /// The name of a task, from its open account if it has one.
+    fn name(&self, key: &TaskKey) -> Arc<Task> {
+        let known = self.accounts.values().map(|account| &account.task);
+        match known.into_iter().find(|task| (task.process, task.thread) == *key) {
+            Some(task) => task.clone(),
+            None => Arc::new(Task {
+                process: key.0,
+                thread: key.1,
+                process_name: "?".into(),
+                thread_name: "?".into(),
+                kernel: false,
+            }),
+        }
+    }
+
+    /// Exact totals since the start, by the name of the process.
+    pub fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {
+        self.lifetime.iter().map(|(name, totals)| (name.clone(), totals.clone())).collect()
+    }
+
+    /// The threads accounted now.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.accounts.values().map(|account| &account.task)
+    }
+
+    /// Whether the thread is accounted now.
+    pub fn accounted(&self) -> usize {
+        self.accounts.len()
+    }
+}
+
+const COUNTED_LOSSES: &[(u32, LossReason)] = &[
+    (record::COUNTER_STACK_RING_FULL, LossReason::StackRingFull),
+    (record::COUNTER_LIFECYCLE_RING_FULL, LossReason::LifecycleRingFull),
+    (record::COUNTER_THREAD_TABLE_FULL, LossReason::ThreadTableFull),
+    (record::COUNTER_TARGET_TABLE_FULL, LossReason::ThreadTableFull),
+    (record::COUNTER_WALK_REFUSED, LossReason::WalkRefused),
+    (record::COUNTER_USER_STACK_UNREADABLE, LossReason::UserStackUnreadable),
+    (record::COUNTER_STACK_TRUNCATED, LossReason::StackTruncated),
+];
+
+fn to_task(account: &Account) -> Task {
+    Task {
+        process: account.process,
+        thread: account.id.thread,
+        process_name: account.process_name.as_str().into(),
+        thread_name: account.thread_name.as_str().into(),
+        kernel: account.kernel,
+    }
+}
+
+/// Timer samples are independent points on the CPU axis: each contributes the square of its period.
+fn on_cpu_addition(event: &StackEvent<'_>) -> Addition {
+    let period = event.period_ns as f64;
+    Addition { state: RawState::OnCpu, idle: false, weight_ns: event.weight_ns, variance_ns2: period * period }
+}
+
+/// Splits `weight_ns` of an off-CPU capture between the wait and the queueing that followed it.
+fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_>, weight_ns: u64) {
+    let StackKind::OffCpu { duration_ns, runq_ns, cause, idle } = event.kind else { return };
+    let variance_ns2 = off_cpu_variance(duration_ns, event.period_ns);
+    let state = match cause {
+        OffCpuCause::Runnable => RawState::RunQueue,
+        OffCpuCause::Throttled => RawState::Throttled,
+        OffCpuCause::Blocked(class) => RawState::Wait(class),
+    };
+    let queued = match cause {
+        OffCpuCause::Blocked(_) => share(weight_ns, runq_ns, duration_ns),
+        _ => 0,
+    };
+    let blocked = weight_ns - queued;
+    window.add_sample(task, stack, Addition { state, idle, weight_ns: blocked, variance_ns2 });
+    let queued = Addition { state: RawState::RunQueue, idle: false, weight_ns: queued, variance_ns2 };
+    window.add_sample(task, stack, queued);
+}
+
+/// A wait shorter than the period T stands for T with variance T(T - d); a longer one is certain.
+fn off_cpu_variance(duration_ns: u64, period_ns: u64) -> f64 {
+    period_ns as f64 * period_ns.saturating_sub(duration_ns) as f64
+}
+
+/// `weight * part / whole`, without overflow.
+fn share(weight: u64, part: u64, whole: u64) -> u64 {
+    if whole == 0 { 0 } else { (u128::from(weight) * u128::from(part.min(whole)) / u128::from(whole)) as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::record::Totals;
+    use profiler_common::wait_class;
+
+    use super::*;
+    use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+
+    const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
+    const THREAD: ThreadId = ThreadId { tid: 11, start_ns: 2 };
+    const SECOND: u64 = 1_000_000_000;
+
+    fn aggregator() -> Aggregator {
+        Aggregator::new(Timestamp(0), 0, 10_000_000, 10_000_000)
+    }
+
+    fn off_cpu(at_ns: u64, duration_ns: u64, runq_ns: u64, weight_ns: u64) -> StackEvent<'static> {
+        let cause = OffCpuCause::Blocked(WaitClass::Net);
+        StackEvent {
+            process: PROCESS,
+            thread: THREAD,
+            image: ImageId { process: PROCESS, exec_ns: 0 },
+            at_ns,
+            kind: StackKind::OffCpu { duration_ns, runq_ns, cause, idle: false },
+            weight_ns,
+            period_ns: 10_000_000,
+            kernel: &[1],
+            user: &[2],
+        }
+    }
+
+    fn account(net_ns: u64, cpu_ns: u64) -> Account {
+        let mut totals = Totals { cpu_ns, ..Totals::ZERO };
+        totals.wait_ns[wait_class::NET as usize] = net_ns;
+        Account {
+            id: AccountId { thread: THREAD, attach_ns: 5 },
+            process: PROCESS,
+            image: ImageId { process: PROCESS, exec_ns: 0 },
+            at_ns: 0,
+            totals,
+            thread_name: "worker".into(),
+            process_name: "service".into(),
+            kernel: false,
+        }
+    }
+
+    #[test]
+    fn a_captured_wait_is_split_between_the_wait_and_the_run_queue() {
+        let mut aggregator = aggregator();
+        assert!(aggregator.add_stack(&off_cpu(SECOND, 8_000_000, 2_000_000, 10_000_000)));
+        assert!(!aggregator.add_stack(&off_cpu(SECOND, 8_000_000, 2_000_000, 10_000_000)));
+        let window = aggregator.peek(Timestamp(2 * SECOND));
+        let weights: Vec<(RawState, u64, u64)> =
+            window.samples.iter().map(|sample| (sample.state, sample.weight_ns, sample.count)).collect();
+        assert_eq!(weights, [(RawState::Wait(WaitClass::Net), 15_000_000, 2), (RawState::RunQueue, 5_000_000, 2)]);
+    }
+
+    #[test]
+    fn a_wait_over_an_edge_is_cut_and_the_earlier_part_amends_the_earlier_window() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        aggregator.add_stack(&off_cpu(13 * SECOND, 5 * SECOND, 0, 5 * SECOND));
+        let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
+        assert_eq!(closed.window.samples[0].weight_ns, 3 * SECOND);
+        assert_eq!(closed.amendments[0].samples[0].weight_ns, 2 * SECOND);
+        assert_eq!(closed.amendments[0].range, TimeRange { from: Timestamp(0), to: Timestamp(10 * SECOND) });
+    }
+
+    #[test]
+    fn totals_are_what_an_account_gained_within_the_window() {
+        let mut aggregator = aggregator();
+        aggregator.begin_pass();
+        aggregator.add_account(&account(4 * SECOND, SECOND));
+        aggregator.end_pass();
+        aggregator.close(Timestamp(5 * SECOND), 5 * SECOND);
+        let ended = Ended { account: account(5 * SECOND, 3 * SECOND), exited: true };
+        aggregator.add_end(&ended);
+        let window = aggregator.close(Timestamp(10 * SECOND), 10 * SECOND).window;
+        assert_eq!((window.totals[0].cpu_ns, window.totals[0].wait(WaitClass::Net)), (2 * SECOND, SECOND));
+        assert_eq!(&*window.tasks[0].thread_name, "worker");
+        assert_eq!(aggregator.accounted(), 0);
+        assert_eq!(aggregator.lifetime_totals()[0].1.wall_ns(), 8 * SECOND);
+    }
+
+    #[test]
+    fn an_account_whose_end_was_lost_is_forgotten_after_the_next_pass() {
+        let mut aggregator = aggregator();
+        aggregator.begin_pass();
+        aggregator.add_account(&account(1, 1));
+        aggregator.end_pass();
+        aggregator.begin_pass();
+        aggregator.end_pass();
+        assert_eq!(aggregator.accounted(), 0);
+    }
+
+    #[test]
+    fn losses_of_the_kernel_half_are_counted_once() {
+        let mut aggregator = aggregator();
+        let mut counters = [0; record::COUNTERS as usize];
+        counters[record::COUNTER_STACK_RING_FULL as usize] = 7;
+        aggregator.add_counters(counters);
+        aggregator.add_counters(counters);
+        let loss: Vec<_> = aggregator.peek(Timestamp(1)).loss.iter().collect();
+        assert_eq!(loss, [(LossReason::StackRingFull, 7)]);
+    }
+}

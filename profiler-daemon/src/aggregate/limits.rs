@@ -1,0 +1,7 @@
+//! The capacities of this room.
+
+/// Distinct stacks per window: at 1 KiB each, some 200 MiB. Samples beyond are counted as `window_full`.
+pub(super) const STACKS: usize = 200_000;
+
+/// Window edges remembered, so that a long wait can be cut at them. Parts of a wait before the oldest edge are dropped.
+pub(super) const EDGES: usize = 4096;

@@ -1,0 +1,165 @@
+//! One window in the making.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use indexmap::{Equivalent, IndexMap};
+
+use super::limits::STACKS;
+use super::{RawSample, RawStack, RawState, RawWindow};
+use crate::profile::{ImageId, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange};
+
+/// Which thread of which process.
+pub(super) type TaskKey = (ProcessId, ThreadId);
+
+/// A window that still grows.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    tasks: IndexMap<TaskKey, Option<Arc<Task>>>,
+    stacks: IndexMap<RawStack, ()>,
+    samples: IndexMap<SampleKey, Estimate>,
+    totals: HashMap<u32, TaskTotals>,
+    loss: Loss,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct SampleKey {
+    task: u32,
+    state: RawState,
+    idle: bool,
+    stack: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Estimate {
+    weight_ns: u64,
+    count: u64,
+    variance_ns2: f64,
+}
+
+/// A stack as it lies in the ring, to look up without copying.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BorrowedStack<'a> {
+    pub(super) image: ImageId,
+    pub(super) on_cpu: bool,
+    pub(super) kernel: &'a [u64],
+    pub(super) user: &'a [u64],
+}
+
+impl Hash for BorrowedStack<'_> {
+    /// Must agree with the derived hash of [`RawStack`].
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.image, self.on_cpu, self.kernel, self.user).hash(state);
+    }
+}
+
+impl Equivalent<RawStack> for BorrowedStack<'_> {
+    fn equivalent(&self, key: &RawStack) -> bool {
+        self.image == key.image && self.on_cpu == key.on_cpu && *self.kernel == *key.kernel && *self.user == *key.user
+    }
+}
+
+/// What one capture adds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addition {
+    pub(super) state: RawState,
+    pub(super) idle: bool,
+    pub(super) weight_ns: u64,
+    pub(super) variance_ns2: f64,
+}
+
+impl Window {
+    /// The index of a task.
+    pub(super) fn intern_task(&mut self, key: TaskKey) -> u32 {
+        self.tasks.entry(key).or_default();
+        self.tasks.get_index_of(&key).unwrap_or_default() as u32
+    }
+
+    /// Names a task.
+    pub(super) fn name_task(&mut self, task: &Arc<Task>) -> u32 {
+        let key = (task.process, task.thread);
+        self.tasks.insert(key, Some(task.clone()));
+        self.tasks.get_index_of(&key).unwrap_or_default() as u32
+    }
+
+    /// The index of a stack, and whether it is new; `None` if the window is full.
+    pub(super) fn intern_stack(&mut self, stack: BorrowedStack<'_>) -> Option<(u32, bool)> {
+        if let Some(index) = self.stacks.get_index_of(&stack) {
+            return Some((index as u32, false));
+        }
+        if self.stacks.len() >= STACKS {
+            self.loss.add(LossReason::WindowFull, 1);
+            return None;
+        }
+        let owned =
+            RawStack { image: stack.image, on_cpu: stack.on_cpu, kernel: stack.kernel.into(), user: stack.user.into() };
+        Some((self.stacks.insert_full(owned, ()).0 as u32, true))
+    }
+
+    /// Adds the part of a capture that is in one state.
+    pub(super) fn add_sample(&mut self, task: u32, stack: u32, addition: Addition) {
+        if addition.weight_ns == 0 {
+            return;
+        }
+        let key = SampleKey { task, state: addition.state, idle: addition.idle, stack };
+        let estimate = self.samples.entry(key).or_default();
+        estimate.weight_ns += addition.weight_ns;
+        estimate.count += 1;
+        estimate.variance_ns2 += addition.variance_ns2;
+    }
+
+    /// Adds exact totals.
+    pub(super) fn add_totals(&mut self, task: u32, gain: &TaskTotals) {
+        let totals = self.totals.entry(task).or_insert_with(|| TaskTotals { task, ..TaskTotals::default() });
+        totals.add(gain);
+    }
+
+    /// Counts losses.
+    pub(super) fn add_loss(&mut self, reason: LossReason, count: u64) {
+        self.loss.add(reason, count);
+    }
+
+    /// The window as it stands. `name` finds the name of a task that has only samples yet.
+    pub(super) fn to_raw(&self, range: TimeRange, name: impl Fn(&TaskKey) -> Arc<Task>) -> RawWindow {
+        let mut totals: Vec<TaskTotals> = self.totals.values().cloned().collect();
+        totals.sort_unstable_by_key(|totals| totals.task);
+        RawWindow {
+            range,
+            tasks: self.tasks.iter().map(|(key, task)| task.clone().unwrap_or_else(|| name(key))).collect(),
+            stacks: self.stacks.keys().cloned().collect(),
+            samples: self.samples.iter().map(|(key, estimate)| to_raw_sample(key, estimate)).collect(),
+            totals,
+            cpu_period_ns: 0,
+            wait_period_ns: 0,
+            loss: self.loss.clone(),
+        }
+    }
+}
+
+fn to_raw_sample(key: &SampleKey, estimate: &Estimate) -> RawSample {
+    RawSample {
+        task: key.task,
+        state: key.state,
+        idle: key.idle,
+        stack: key.stack,
+        weight_ns: estimate.weight_ns,
+        count: estimate.count,
+        variance_ns2: estimate.variance_ns2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_borrowed_stack_finds_the_owned_one() {
+        let image = ImageId { process: ProcessId { pid: 1, start_ns: 2 }, exec_ns: 3 };
+        let stack = |user| BorrowedStack { image, on_cpu: true, kernel: &[1, 2], user };
+        let mut window = Window::default();
+        assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));
+        assert_eq!(window.intern_stack(stack(&[3, 4])), Some((1, true)));
+        assert_eq!(window.intern_stack(stack(&[3])), Some((0, false)));
+    }
+}

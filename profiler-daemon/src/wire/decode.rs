@@ -1,0 +1,168 @@
+//! Bytes of the rings into events. The only place where the kernel half's words are translated.
+
+use profiler_common::record::{
+    self, FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT,
+    Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
+};
+
+use super::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind};
+use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+
+/// Decodes one record of the ring of stacks; `None` if it is malformed.
+pub fn decode_stack(bytes: &[u8]) -> Option<StackEvent<'_>> {
+    let (header, rest) = bytes.split_at_checked(size_of::<StackHeader>())?;
+    let header: StackHeader = bytemuck::try_pod_read_unaligned(header).ok()?;
+    let (kernel, user) = (usize::from(header.kernel_frames), usize::from(header.user_frames));
+    let addresses: &[u64] = bytemuck::try_cast_slice(rest.get(..(kernel + user) * 8)?).ok()?;
+    Some(StackEvent {
+        process: process_of(&header.identity),
+        thread: thread_of(&header.identity),
+        image: image_of(&header.identity),
+        at_ns: header.at_ns,
+        kind: decode_kind(&header)?,
+        weight_ns: header.weight_ns,
+        period_ns: header.period_ns,
+        kernel: &addresses[..kernel],
+        user: &addresses[kernel..],
+    })
+}
+
+fn decode_kind(header: &StackHeader) -> Option<StackKind> {
+    match header.kind {
+        STACK_ON_CPU => Some(StackKind::OnCpu),
+        STACK_OFF_CPU => Some(StackKind::OffCpu {
+            duration_ns: header.duration_ns,
+            runq_ns: header.runq_ns,
+            cause: decode_cause(header),
+            idle: header.flags & FLAG_IDLE != 0,
+        }),
+        _ => None,
+    }
+}
+
+fn decode_cause(header: &StackHeader) -> OffCpuCause {
+    if header.flags & FLAG_THROTTLED != 0 {
+        OffCpuCause::Throttled
+    } else if header.flags & FLAG_INVOLUNTARY != 0 {
+        OffCpuCause::Runnable
+    } else {
+        OffCpuCause::Blocked(WaitClass::from_number(header.class))
+    }
+}
+
+/// Decodes one record of the ring of lifecycles; `None` if it is malformed.
+pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
+    let record: Lifecycle = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
+    if record.kind == LIFECYCLE_EXEC {
+        return Some(LifecycleEvent::Executed(Executed { process: process_of(&record.identity), at_ns: record.at_ns }));
+    }
+    let account = Account {
+        id: account_of(&record.identity),
+        process: process_of(&record.identity),
+        image: image_of(&record.identity),
+        at_ns: record.at_ns,
+        totals: record.totals,
+        thread_name: text(&record.thread_name),
+        process_name: text(&record.process_name),
+        kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
+    };
+    Some(LifecycleEvent::Ended(Box::new(Ended { account, exited: record.kind == LIFECYCLE_EXIT })))
+}
+
+/// Translates one snapshot of the pass over all tasks.
+pub fn decode_snapshot(record: &Snapshot) -> Account {
+    Account {
+        id: account_of(&record.identity),
+        process: process_of(&record.identity),
+        image: image_of(&record.identity),
+        at_ns: record.at_ns,
+        totals: record.totals,
+        thread_name: text(&record.thread_name),
+        process_name: text(&record.process_name),
+        kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
+    }
+}
+
+fn process_of(identity: &record::Identity) -> ProcessId {
+    ProcessId { pid: identity.tgid, start_ns: identity.process_start_ns }
+}
+
+fn thread_of(identity: &Identity) -> ThreadId {
+    ThreadId { tid: identity.pid, start_ns: identity.thread_start_ns }
+}
+
+fn image_of(identity: &Identity) -> ImageId {
+    ImageId { process: process_of(identity), exec_ns: identity.exec_ns }
+}
+
+fn account_of(identity: &Identity) -> AccountId {
+    AccountId { thread: thread_of(identity), attach_ns: identity.attach_ns }
+}
+
+/// A NUL-padded name; bytes that are not UTF-8 are replaced.
+fn text(name: &[u8; 16]) -> String {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> StackHeader {
+        StackHeader {
+            identity: Identity {
+                tgid: 7,
+                pid: 8,
+                process_start_ns: 70,
+                thread_start_ns: 80,
+                exec_ns: 0,
+                attach_ns: 90,
+            },
+            at_ns: 100,
+            duration_ns: 20,
+            runq_ns: 5,
+            weight_ns: 1000,
+            period_ns: 1000,
+            kernel_frames: 1,
+            user_frames: 2,
+            kind: STACK_OFF_CPU,
+            class: profiler_common::wait_class::NET,
+            flags: FLAG_IDLE,
+            padding: 0,
+        }
+    }
+
+    /// The record in an aligned buffer, as the ring has it.
+    fn record(header: &StackHeader, addresses: &[u64]) -> Vec<u64> {
+        let mut words: Vec<u64> =
+            bytemuck::bytes_of(header).chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+        words.extend(addresses);
+        words
+    }
+
+    #[test]
+    fn a_stack_is_split_into_its_kernel_and_user_part() {
+        let words = record(&header(), &[1, 2, 3]);
+        let event = decode_stack(bytemuck::cast_slice(&words)).unwrap();
+        assert_eq!((event.kernel, event.user), (&[1][..], &[2, 3][..]));
+        assert_eq!(event.process.pid, 7);
+        assert_eq!(
+            event.kind,
+            StackKind::OffCpu { duration_ns: 20, runq_ns: 5, cause: OffCpuCause::Blocked(WaitClass::Net), idle: true }
+        );
+    }
+
+    #[test]
+    fn a_stack_that_claims_more_frames_than_it_has_is_refused() {
+        let words = record(&header(), &[1, 2]);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words)), None);
+    }
+
+    #[test]
+    fn a_record_of_an_unknown_kind_is_refused() {
+        let words = record(&StackHeader { kind: 99, ..header() }, &[1, 2, 3]);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words)), None);
+        assert_eq!(decode_lifecycle(&[0; 10]), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! What the kernel half reports, in the daemon's vocabulary.
+
+use profiler_common::record::Totals;
+
+use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+
+/// One captured stack. The addresses are borrowed from the ring.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StackEvent<'a> {
+    /// The process.
+    pub process: ProcessId,
+    /// The thread.
+    pub thread: ThreadId,
+    /// The program image the user addresses belong to.
+    pub image: ImageId,
+    /// When, on the monotonic clock.
+    pub at_ns: u64,
+    /// What the thread was doing.
+    pub kind: StackKind,
+    /// The thread-nanoseconds this capture stands for.
+    pub weight_ns: u64,
+    /// The sampling period that was in force.
+    pub period_ns: u64,
+    /// Kernel addresses, leaf first.
+    pub kernel: &'a [u64],
+    /// User addresses, leaf first.
+    pub user: &'a [u64],
+}
+
+/// On or off CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StackKind {
+    /// The timer interrupted the thread on a CPU.
+    OnCpu,
+    /// The thread has just been off CPU.
+    OffCpu {
+        /// How long.
+        duration_ns: u64,
+        /// The part of it spent waiting for a CPU after the wait was over.
+        runq_ns: u64,
+        /// Why.
+        cause: OffCpuCause,
+        /// Whether the wait was idle.
+        idle: bool,
+    },
+}
+
+/// Why a thread was off CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffCpuCause {
+    /// It was runnable, but not chosen by the scheduler.
+    Runnable,
+    /// Its cgroup's CPU quota held it back.
+    Throttled,
+    /// It was blocked.
+    Blocked(WaitClass),
+}
+
+/// The identity of one account: a thread during one selection of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId {
+    /// The thread.
+    pub thread: ThreadId,
+    /// When accounting began, on the monotonic clock.
+    pub attach_ns: u64,
+}
+
+/// The books of one account at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    /// Whose.
+    pub id: AccountId,
+    /// The process.
+    pub process: ProcessId,
+    /// The program image the process runs.
+    pub image: ImageId,
+    /// When, on the monotonic clock.
+    pub at_ns: u64,
+    /// Everything since the attach.
+    pub totals: Totals,
+    /// The thread's name. Untrusted text.
+    pub thread_name: String,
+    /// The name of the thread-group leader. Untrusted text.
+    pub process_name: String,
+    /// Whether it is a thread of the kernel.
+    pub kernel: bool,
+}
+
+/// A change in the life of a thread.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LifecycleEvent {
+    /// An account is closed.
+    Ended(Box<Ended>),
+    /// A process, selected or not, has a new program or name.
+    Executed(Executed),
+}
+
+/// The last books of an account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The books.
+    pub account: Account,
+    /// Whether the thread itself ended; otherwise it was deselected or changed its identity.
+    pub exited: bool,
+}
+
+/// A process with a new program or name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Executed {
+    /// The process.
+    pub process: ProcessId,
+    /// When, on the monotonic clock.
+    pub at_ns: u64,
+}
