@@ -46,6 +46,7 @@ globals! {
     /// `task_struct.files`.
     TASK_FILES / task_files: u32 = ABSENT;
     /// `task_struct.stack`.
+    #[cfg_attr(feature = "storage", expect(dead_code))]
     TASK_STACK / task_stack: u32 = ABSENT;
     /// `task_struct.sched_info.run_delay`.
     TASK_RUN_DELAY / task_run_delay: u32 = ABSENT;
@@ -98,6 +99,7 @@ globals! {
     /// The third argument.
     REGS_ARGUMENT2 / regs_argument2: u32 = ABSENT;
     /// Where `pt_regs` lies above `task_struct.stack`.
+    #[cfg_attr(feature = "storage", expect(dead_code))]
     STACK_REGS / stack_regs: u32 = ABSENT;
     /// Whether `sched_switch` hands the previous state as its fourth argument (Linux 5.18 on).
     HAS_PREVIOUS_STATE / has_previous_state: u32 = 0;

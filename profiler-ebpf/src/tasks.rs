@@ -22,7 +22,7 @@ use crate::{lifecycle, maps, switches};
 pub fn forked(parent: Task, child: Task) {
     let exec_ns = match threads::find(parent) {
         Some(thread) => thread.identity.exec_ns,
-        None if maps::control(control::SELECT_ALL) => 0,
+        None if selection::is_wanted(parent) => 0,
         None => return,
     };
     selection::inherit(parent, child);

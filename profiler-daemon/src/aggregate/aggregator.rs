@@ -9,11 +9,14 @@ use super::edges::Edges;
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawState, RawWindow};
-use crate::profile::{LossReason, Task, TaskTotals, TimeRange, Timestamp};
+use crate::profile::{Loss, LossReason, Task, TaskTotals, TimeRange, Timestamp};
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
 /// Names of processes whose lifetime totals are kept; those beyond share the name `other`.
 const LIFETIME_NAMES: usize = 4096;
+
+/// How long an account may stay out of sight before its end counts as lost.
+const LOST_NS: u64 = 60_000_000_000;
 
 /// Turns events into windows.
 #[derive(Debug)]
@@ -27,7 +30,6 @@ pub struct Aggregator {
     opened: Timestamp,
     opened_ns: u64,
     accounts: HashMap<AccountId, OpenAccount>,
-    pass: u64,
     lifetime: BTreeMap<String, TaskTotals>,
     counters: [u64; record::COUNTERS as usize],
     cpu_period_ns: u64,
@@ -38,7 +40,7 @@ pub struct Aggregator {
 struct OpenAccount {
     task: Arc<Task>,
     reported: Reported,
-    pass: u64,
+    seen_ns: u64,
 }
 
 /// A closed window, and what it adds to earlier ones.
@@ -61,7 +63,6 @@ impl Aggregator {
             opened: now,
             opened_ns: monotonic_ns,
             accounts: HashMap::new(),
-            pass: 0,
             lifetime: BTreeMap::new(),
             counters: [0; record::COUNTERS as usize],
             cpu_period_ns,
@@ -118,20 +119,17 @@ impl Aggregator {
         self.accounts.remove(&ended.account.id);
     }
 
-    /// Begins a pass over all tasks: [`Self::add_account`] follows for each, then [`Self::end_pass`].
-    pub fn begin_pass(&mut self) {
-        self.pass += 1;
-    }
-
-    /// Adds the books of a living account.
+    /// Adds the books of a living account, met by a pass over all tasks.
     pub fn add_account(&mut self, account: &Account) {
         self.report(account);
     }
 
-    /// Forgets accounts the pass did not meet: their end was lost.
-    pub fn end_pass(&mut self) {
-        let pass = self.pass;
-        self.accounts.retain(|_, account| account.pass == pass);
+    /// Ends the pass. An account that was not met for [`LOST_NS`] is forgotten: its end was lost.
+    ///
+    /// Not at once, because a dying thread is out of the pass's sight before its last books come.
+    pub fn end_pass(&mut self, monotonic_ns: u64) {
+        let oldest = monotonic_ns.saturating_sub(LOST_NS);
+        self.accounts.retain(|_, account| account.seen_ns >= oldest);
     }
 
     /// Counts what the kernel half lost since it was last asked.
@@ -146,6 +144,11 @@ impl Aggregator {
     /// Counts one loss in the user half.
     pub fn add_loss(&mut self, reason: LossReason) {
         self.window.add_loss(reason, 1);
+    }
+
+    /// What was lost in the open window.
+    pub fn loss(&self) -> Loss {
+        self.window.loss().clone()
     }
 
     /// The open window so far.
@@ -187,13 +190,12 @@ impl Aggregator {
     }
 
     fn report(&mut self, account: &Account) {
-        let pass = self.pass;
         let open = self.accounts.entry(account.id).or_insert_with(|| OpenAccount {
             task: Arc::new(to_task(account)),
             reported: Reported::default(),
-            pass,
+            seen_ns: 0,
         });
-        open.pass = pass;
+        open.seen_ns = account.at_ns;
         if *open.task.thread_name != account.thread_name || *open.task.process_name != account.process_name {
             open.task = Arc::new(to_task(account));
         }
@@ -237,7 +239,7 @@ impl Aggregator {
         self.accounts.values().map(|account| &account.task)
     }
 
-    /// Whether the thread is accounted now.
+    /// How many threads are accounted now.
     pub fn accounted(&self) -> usize {
         self.accounts.len()
     }
@@ -369,9 +371,8 @@ mod tests {
     #[test]
     fn totals_are_what_an_account_gained_within_the_window() {
         let mut aggregator = aggregator();
-        aggregator.begin_pass();
         aggregator.add_account(&account(4 * SECOND, SECOND));
-        aggregator.end_pass();
+        aggregator.end_pass(0);
         aggregator.close(Timestamp(5 * SECOND), 5 * SECOND);
         let ended = Ended { account: account(5 * SECOND, 3 * SECOND), exited: true };
         aggregator.add_end(&ended);
@@ -383,13 +384,12 @@ mod tests {
     }
 
     #[test]
-    fn an_account_whose_end_was_lost_is_forgotten_after_the_next_pass() {
+    fn an_account_whose_end_was_lost_is_forgotten_after_a_while() {
         let mut aggregator = aggregator();
-        aggregator.begin_pass();
         aggregator.add_account(&account(1, 1));
-        aggregator.end_pass();
-        aggregator.begin_pass();
-        aggregator.end_pass();
+        aggregator.end_pass(LOST_NS);
+        assert_eq!(aggregator.accounted(), 1);
+        aggregator.end_pass(LOST_NS + 1);
         assert_eq!(aggregator.accounted(), 0);
     }
 

@@ -115,6 +115,11 @@ impl Window {
         totals.add(gain);
     }
 
+    /// What was lost so far.
+    pub(super) fn loss(&self) -> &Loss {
+        &self.loss
+    }
+
     /// Counts losses.
     pub(super) fn add_loss(&mut self, reason: LossReason, count: u64) {
         self.loss.add(reason, count);

@@ -1,6 +1,6 @@
 //! The rings the kernel half writes to, with a wait that wakes for the first stack of a program image.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
@@ -22,10 +22,11 @@ pub enum Ring {
 }
 
 impl Rings {
-    /// Waits until the kernel half asks for attention or the time is over.
-    pub fn wait(&self, at_most: Duration) {
+    /// Waits until the kernel half asks for attention, `waker` is readable, or the time is over.
+    pub fn wait(&self, waker: BorrowedFd<'_>, at_most: Duration) {
         let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
-        let mut fds = [poll_fd(&self.stacks), poll_fd(&self.lifecycle)];
+        let waker = PollFd::from_borrowed_fd(waker, PollFlags::IN);
+        let mut fds = [poll_fd(&self.stacks), poll_fd(&self.lifecycle), waker];
         // An interrupted wait is as good as one that is over.
         let _ = poll(&mut fds, Some(&timeout));
     }

@@ -1,5 +1,18 @@
 //! The only room that knows the order of the others: threads, channels, shutdown, self-metrics.
+//!
+//! Two threads: the *collector* owns the kernel half, its rings and the aggregator, and carries out every command; the
+//! *namer* owns the symbolizer, which cannot change threads. Windows flow from the first through the second into the store.
 
+mod collector;
 pub mod daemon;
+mod error;
+mod namer;
+mod selection;
+mod service;
+mod session;
+mod waker;
 
 pub use daemon::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
+pub use error::StartError;
+pub use service::Service;
+pub use session::Session;

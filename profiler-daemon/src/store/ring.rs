@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::footprint::Footprint;
+use crate::profile::merge::merge_profiles;
 use crate::profile::{Profile, TimeRange};
 
 /// The recent windows, bounded by age and by the heap they take.
@@ -35,6 +36,15 @@ impl Ring {
         while self.windows.len() > 1 && (self.oldest_ends_by(oldest_kept) || self.bytes() > self.limit_bytes) {
             self.drop_oldest();
         }
+    }
+
+    /// Adds what became known only later to the window that begins where `part` does. A window no longer kept is not missed.
+    pub fn amend(&mut self, part: &Profile) {
+        let Some(window) = self.windows.iter_mut().find(|window| window.range.from == part.range.from) else { return };
+        let amended = Arc::new(merge_profiles([&**window, part]));
+        self.footprint.add(&amended);
+        self.footprint.remove(window);
+        *window = amended;
     }
 
     /// The windows that share a moment with the range, oldest first: the range rounded outward to windows.

@@ -3,5 +3,7 @@
 #![expect(unsafe_code, reason = "the home of unsafe code: every block states what makes it sound")]
 
 pub mod capability;
+pub mod clock;
 pub mod membarrier;
 pub mod openat2;
+pub mod usage;

@@ -1,0 +1,349 @@
+//! The thread that owns the kernel half: reads its rings, closes windows, carries out commands.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::namer::{Shared, Work};
+use super::selection::{SelectError, Selection};
+use super::waker::Waker;
+use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
+use crate::aggregate::Aggregator;
+use crate::bpf::reader::Ring;
+use crate::bpf::{Kernel, LoadError, Rings};
+use crate::process::{ProcWorld, ProcessError, World};
+use crate::profile::{Loss, LossReason, Profile, TaskTotals, Timestamp};
+use crate::settings::{SamplingSettings, Selector};
+use crate::sys::{clock, usage};
+use crate::wire::{LifecycleEvent, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
+
+/// The longest time records lie in the rings: a tenth of what fills them.
+const READ_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often CPUs, ended targets and live selectors are looked after.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the collector is asked to do. Each answers on its own channel.
+pub(super) enum Command {
+    AddTarget(Selector, Option<Duration>, SyncSender<Result<TargetId, AddError>>),
+    RemoveTarget(TargetId, SyncSender<Result<(), DaemonError>>),
+    Targets(SyncSender<Vec<Target>>),
+    Processes(SyncSender<Vec<ProcessStatus>>),
+    Status(SyncSender<Status>),
+    Lifetime(SyncSender<Vec<(String, TaskTotals)>>),
+    /// The open window so far.
+    Peek(SyncSender<Profile>),
+    Stop,
+}
+
+/// Why a target could not be added.
+#[derive(Debug)]
+pub(super) enum AddError {
+    Process(ProcessError),
+    Kernel(LoadError),
+    Daemon(DaemonError),
+}
+
+impl From<SelectError> for AddError {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Process(error) => Self::Process(error),
+            SelectError::Kernel(error) => Self::Kernel(error),
+            SelectError::Full(error) => Self::Daemon(error),
+        }
+    }
+}
+
+/// The collector's state; it lives on its own thread.
+pub(super) struct Collector {
+    kernel: Kernel,
+    rings: Rings,
+    books: Books,
+    selection: Selection,
+    settings: SamplingSettings,
+    commands: Receiver<Command>,
+    waker: Waker,
+    work: Sender<Work>,
+    started: Timestamp,
+    window_ends: Instant,
+    upkeep_due: Instant,
+}
+
+/// What records are booked to.
+struct Books {
+    aggregator: Aggregator,
+    shared: Arc<Shared>,
+    /// Processes with a new program or name since the last look.
+    executed: Vec<u32>,
+    /// Everything lost in closed windows.
+    loss: Loss,
+    windows: u64,
+}
+
+impl Collector {
+    /// Takes over the loaded kernel half. Nothing is selected yet.
+    pub(super) fn new(
+        (kernel, rings): (Kernel, Rings),
+        settings: &SamplingSettings,
+        shared: Arc<Shared>,
+        (commands, waker, work): (Receiver<Command>, Waker, Sender<Work>),
+    ) -> Self {
+        let now = Timestamp(clock::epoch_ns());
+        let cpu_period_ns = crate::bpf::kernel::cpu_period_ns(settings.frequency_hz);
+        let wait_period_ns = settings.wait_period.as_nanos() as u64;
+        let aggregator = Aggregator::new(now, clock::monotonic_ns(), cpu_period_ns, wait_period_ns);
+        Self {
+            kernel,
+            rings,
+            books: Books { aggregator, shared, executed: Vec::new(), loss: Loss::default(), windows: 0 },
+            selection: Selection::default(),
+            settings: settings.clone(),
+            commands,
+            waker,
+            work,
+            started: now,
+            window_ends: Instant::now() + settings.window,
+            upkeep_due: Instant::now() + UPKEEP_INTERVAL,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            let due = self.window_ends.min(self.upkeep_due).saturating_duration_since(now);
+            self.rings.wait(std::os::fd::AsFd::as_fd(&self.waker), due.min(READ_INTERVAL));
+            self.waker.reset();
+            self.drain();
+            self.follow_executed();
+            if !self.carry_out_commands() {
+                return;
+            }
+            self.keep_up(Instant::now());
+        }
+    }
+
+    fn keep_up(&mut self, now: Instant) {
+        if now >= self.window_ends {
+            self.close_window();
+            self.window_ends = now + self.settings.window;
+        }
+        if now >= self.upkeep_due {
+            self.upkeep(now);
+            self.upkeep_due = now + UPKEEP_INTERVAL;
+        }
+    }
+
+    fn drain(&mut self) {
+        let Self { rings, books, .. } = self;
+        rings.drain(|ring, bytes| books.add_record(ring, bytes));
+    }
+
+    /// Brings the totals up to date: a pass over all tasks, and what the kernel half lost.
+    fn visit(&mut self) {
+        if self.kernel.is_attached() {
+            let aggregator = &mut self.books.aggregator;
+            let visited = self.kernel.visit_tasks(|snapshot| aggregator.add_account(&decode_snapshot(snapshot)));
+            warn_on(visited);
+        }
+        self.drain();
+        self.books.aggregator.end_pass(clock::monotonic_ns());
+        self.books.aggregator.add_counters(self.kernel.counters());
+    }
+
+    fn close_window(&mut self) {
+        self.visit();
+        let closed = self.books.aggregator.close(Timestamp(clock::epoch_ns()), clock::monotonic_ns());
+        self.books.loss.merge(&closed.window.loss);
+        self.books.windows += 1;
+        // The namer outlives the collector.
+        let _ = self.work.send(Work::Store(Box::new(closed)));
+    }
+
+    fn upkeep(&mut self, now: Instant) {
+        warn_on(self.kernel.follow_cpus());
+        for id in self.selection.expired(now) {
+            let _ = self.remove_target(id);
+        }
+        if self.kernel.is_attached() {
+            match self.selection.refresh(&mut self.kernel) {
+                Ok(true) => self.settle(),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+    }
+
+    fn follow_executed(&mut self) {
+        let mut found = false;
+        for pid in std::mem::take(&mut self.books.executed) {
+            match self.selection.follow(&mut self.kernel, pid) {
+                Ok(followed) => found |= followed,
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        if found {
+            self.settle();
+        }
+    }
+
+    /// Lets a change of the selection take effect: opens and closes books accordingly.
+    fn settle(&mut self) {
+        self.kernel.settle();
+        self.visit();
+    }
+
+    fn add_target(&mut self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, AddError> {
+        let id = self.selection.add(&mut self.kernel, selector, lifetime);
+        if id.is_err() && self.selection.is_empty() {
+            warn_on(self.kernel.detach());
+        }
+        let id = id?;
+        self.settle();
+        Ok(id)
+    }
+
+    fn remove_target(&mut self, id: TargetId) -> Result<(), DaemonError> {
+        self.selection.remove(&mut self.kernel, id).map_err(|error| match error {
+            SelectError::Full(error) => error,
+            other => DaemonError::Kernel(other.to_string()),
+        })?;
+        self.settle();
+        if self.selection.is_empty() {
+            self.kernel.detach().map_err(|error| DaemonError::Kernel(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Carries out every command that waits; returns whether to go on. Nobody may be waiting for an answer any more.
+    fn carry_out_commands(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::AddTarget(selector, lifetime, to) => drop(to.send(self.add_target(selector, lifetime))),
+                Command::RemoveTarget(id, to) => drop(to.send(self.remove_target(id))),
+                Command::Targets(to) => drop(to.send(self.targets())),
+                Command::Processes(to) => drop(to.send(self.processes())),
+                Command::Status(to) => drop(to.send(self.status())),
+                Command::Lifetime(to) => {
+                    self.visit();
+                    drop(to.send(self.books.aggregator.lifetime_totals()));
+                }
+                Command::Peek(to) => self.peek(to),
+                Command::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn peek(&mut self, to: SyncSender<Profile>) {
+        self.visit();
+        let window = self.books.aggregator.peek(Timestamp(clock::epoch_ns()));
+        let _ = self.work.send(Work::Answer(Box::new(window), to));
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.selection.list(&self.kernel, self.threads_by_process().len())
+    }
+
+    fn threads_by_process(&self) -> BTreeMap<u32, (Arc<str>, u64)> {
+        let mut processes: BTreeMap<u32, (Arc<str>, u64)> = BTreeMap::new();
+        for task in self.books.aggregator.tasks() {
+            let entry = processes.entry(task.process.pid).or_insert_with(|| (task.process_name.clone(), 0));
+            entry.1 += 1;
+        }
+        processes
+    }
+
+    fn processes(&mut self) -> Vec<ProcessStatus> {
+        self.visit();
+        let masks: HashMap<u32, u64> = self.kernel.targets().into_iter().collect();
+        let of = |pid: u32| masks.get(&pid).copied().unwrap_or(0);
+        let processes = self.threads_by_process();
+        processes
+            .into_iter()
+            .map(|(pid, (comm, threads))| ProcessStatus {
+                pid,
+                comm: comm.to_string(),
+                exe: ProcWorld.executable_path(pid).ok().map(|path| path.to_string_lossy().into_owned()),
+                threads,
+                targets: self.selection.ids_of(of(pid)),
+            })
+            .collect()
+    }
+
+    fn status(&self) -> Status {
+        let features = self.kernel.features();
+        let ring = self.books.shared.ring();
+        let counters = self.kernel.counters();
+        let mut loss = self.books.loss.clone();
+        loss.merge(&self.books.aggregator.loss());
+        Status {
+            started: self.started,
+            attached: self.kernel.is_attached(),
+            kernel: features.release.clone(),
+            variant: features.variant.name().to_owned(),
+            switch_in: features.switch_in.name().to_owned(),
+            fallbacks: features.fallbacks.clone(),
+            frequency_hz: self.settings.frequency_hz,
+            wait_period_ns: self.settings.wait_period.as_nanos() as u64,
+            window_ns: u64::try_from(self.settings.window.as_nanos()).unwrap_or(u64::MAX),
+            threads: self.books.aggregator.accounted() as u64,
+            windows: ring.len() as u64,
+            history_bytes: ring.bytes() as u64,
+            history_limit_bytes: ring.limit_bytes() as u64,
+            counters: vec![
+                ("stack_walks", counters[profiler_common::record::COUNTER_STACK_WALKS as usize]),
+                ("context_switches", counters[profiler_common::record::COUNTER_SWITCHES as usize]),
+                ("windows", self.books.windows),
+            ],
+            loss,
+            self_cpu_ns: usage::cpu_ns(),
+            self_rss_bytes: usage::resident_bytes(),
+        }
+    }
+}
+
+impl Books {
+    fn add_record(&mut self, ring: Ring, bytes: &[u8]) {
+        let understood = match ring {
+            Ring::Stacks => decode_stack(bytes).map(|event| self.add_stack(&event)),
+            Ring::Lifecycle => decode_lifecycle(bytes).map(|event| self.add_lifecycle(event)),
+        };
+        if understood.is_none() {
+            self.aggregator.add_loss(LossReason::Undecodable);
+        }
+    }
+
+    /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
+    /// must be read while the process lives.
+    fn add_stack(&mut self, event: &StackEvent<'_>) {
+        if !self.aggregator.add_stack(event) || event.user.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        match self.shared.registry.observe_addresses(event.image, event.user, now, &ProcWorld) {
+            Some(image) => self.shared.runtimes.observe(&image, now, &ProcWorld),
+            None => self.aggregator.add_loss(LossReason::ProcessGone),
+        }
+    }
+
+    fn add_lifecycle(&mut self, event: LifecycleEvent) {
+        match event {
+            LifecycleEvent::Executed(executed) => self.executed.push(executed.process.pid),
+            LifecycleEvent::Ended(ended) => {
+                self.aggregator.add_end(&ended);
+                if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {
+                    self.shared.registry.end_image(ended.account.image);
+                }
+            }
+        }
+    }
+}
+
+/// Failures of upkeep do not end the daemon; they are logged.
+fn warn_on(result: Result<(), LoadError>) {
+    if let Err(error) = result {
+        tracing::warn!("{error}");
+    }
+}

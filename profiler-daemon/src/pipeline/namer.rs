@@ -1,0 +1,66 @@
+//! The thread that names stacks: raw windows in, profiles into the store or to whoever asked.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::aggregate::{Closed, RawWindow};
+use crate::process::{ProcWorld, Registry};
+use crate::profile::Profile;
+use crate::runtime::Runtimes;
+use crate::store::Ring;
+use crate::symbolize::Symbolizer;
+
+/// What the namer is given, in the order of the windows.
+pub(super) enum Work {
+    /// A closed window, for the store.
+    Store(Box<Closed>),
+    /// The open window so far, for whoever asked.
+    Answer(Box<RawWindow>, SyncSender<Profile>),
+}
+
+/// What the namer shares with others.
+pub(super) struct Shared {
+    /// The recent windows.
+    pub(super) ring: Mutex<Ring>,
+    /// Images of processes.
+    pub(super) registry: Registry,
+    /// What the runtimes know of them.
+    pub(super) runtimes: Arc<Runtimes>,
+}
+
+impl Shared {
+    /// The recent windows, locked.
+    pub(super) fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the thread. It ends when the sender of `work` is dropped.
+pub(super) fn start_namer(shared: Arc<Shared>, work: Receiver<Work>) -> std::io::Result<JoinHandle<()>> {
+    let run = move || {
+        let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
+        for work in work {
+            name(&mut symbolizer, &shared, work);
+        }
+    };
+    std::thread::Builder::new().name("namer".into()).spawn(run)
+}
+
+fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {
+    match work {
+        Work::Store(closed) => {
+            let window = symbolizer.symbolize(closed.window, &shared.registry, &ProcWorld);
+            shared.ring().push(Arc::new(window));
+            for amendment in closed.amendments {
+                let part = symbolizer.symbolize(amendment, &shared.registry, &ProcWorld);
+                shared.ring().amend(&part);
+            }
+            shared.registry.end_window();
+        }
+        Work::Answer(window, to) => {
+            // Whoever asked may have given up.
+            let _ = to.send(symbolizer.symbolize(*window, &shared.registry, &ProcWorld));
+        }
+    }
+}
