@@ -1,0 +1,44 @@
+//! A flame graph as an interactive picture, drawn from the folded stacks.
+
+use std::io;
+
+use inferno::flamegraph::color::MultiPalette;
+use inferno::flamegraph::{Options, Palette, from_lines};
+
+use super::folded::fold_stacks;
+use super::{ExportError, ExportOptions};
+use crate::report::{Calibrated, escape_untrusted};
+
+/// The picture of a profile without any time.
+const EMPTY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<svg version="1.1" width="1200" height="60" viewBox="0 0 1200 60" xmlns="http://www.w3.org/2000/svg">
+<text x="600" y="36" text-anchor="middle" font-family="monospace" font-size="14">Nothing ran or waited in this selection.</text>
+</svg>
+"#;
+
+/// Writes a flame graph. The same profile always gives the same picture.
+pub fn write_svg(
+    calibrated: &Calibrated<'_>,
+    options: &ExportOptions,
+    out: &mut dyn io::Write,
+) -> Result<(), ExportError> {
+    let lines: Vec<String> = fold_stacks(calibrated, options).iter().map(|(stack, ns)| format!("{stack} {ns}")).collect();
+    if lines.is_empty() {
+        return Ok(out.write_all(EMPTY.as_bytes())?);
+    }
+    Ok(from_lines(&mut style(options), lines.iter().map(String::as_str), out)?)
+}
+
+fn style(options: &ExportOptions) -> Options<'static> {
+    let mut style = Options::default();
+    style.title = match options.title.as_str() {
+        "" => "Where the time went".to_owned(),
+        title => escape_untrusted(title).into_owned(),
+    };
+    style.count_name = "ns".to_owned();
+    style.colors = Palette::Multi(MultiPalette::Java);
+    style.hash = true;
+    style.no_sort = true;
+    style.pretty_xml = true;
+    style
+}
