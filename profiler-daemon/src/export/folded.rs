@@ -85,7 +85,9 @@ mod tests {
         {
             assert_eq!(clean(name), cleaned);
         }
-        for (stack, safe) in [("# p;f", "#_p;f"), ("p;worker 12", "p;worker_12"), ("p 1;f", "p_1;f"), ("p;f g", "p;f g")] {
+        for (stack, safe) in
+            [("# p;f", "#_p;f"), ("p;worker 12", "p;worker_12"), ("p 1;f", "p_1;f"), ("p;f g", "p;f g")]
+        {
             assert_eq!(unambiguous(stack.to_owned()), safe);
         }
     }

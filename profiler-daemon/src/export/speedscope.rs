@@ -70,11 +70,7 @@ pub fn write_speedscope(
 }
 
 /// The threads in order, or an empty profile if there are none: viewers refuse a file without profiles.
-fn sampled_profiles(
-    calibrated: &Calibrated<'_>,
-    options: &ExportOptions,
-    frames: &mut FrameTable,
-) -> Vec<Sampled> {
+fn sampled_profiles(calibrated: &Calibrated<'_>, options: &ExportOptions, frames: &mut FrameTable) -> Vec<Sampled> {
     let mut threads: BTreeMap<(ProcessId, ThreadId), Sampled> = BTreeMap::new();
     for entry in &calibrated.entries {
         let task = &calibrated.profile.tasks[entry.task as usize];

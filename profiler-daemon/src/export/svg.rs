@@ -2,11 +2,13 @@
 
 use std::io;
 
-use inferno::flamegraph::color::MultiPalette;
+use inferno::flamegraph::color::{Color, MultiPalette, PaletteMap};
 use inferno::flamegraph::{Options, Palette, from_lines};
 
 use super::folded::fold_stacks;
 use super::{ExportError, ExportOptions};
+use crate::profile::{State, WaitClass};
+use crate::report::calibrate::residual_name;
 use crate::report::{Calibrated, escape_untrusted};
 
 /// The picture of a profile without any time.
@@ -22,14 +24,18 @@ pub fn write_svg(
     options: &ExportOptions,
     out: &mut dyn io::Write,
 ) -> Result<(), ExportError> {
-    let lines: Vec<String> = fold_stacks(calibrated, options).iter().map(|(stack, ns)| format!("{stack} {ns}")).collect();
+    let lines: Vec<String> =
+        fold_stacks(calibrated, options).iter().map(|(stack, ns)| format!("{stack} {ns}")).collect();
     if lines.is_empty() {
         return Ok(out.write_all(EMPTY.as_bytes())?);
     }
-    Ok(from_lines(&mut style(options), lines.iter().map(String::as_str), out)?)
+    let mut colors = state_colors();
+    let mut style = style(options);
+    style.palette_map = Some(&mut colors);
+    Ok(from_lines(&mut style, lines.iter().map(String::as_str), out)?)
 }
 
-fn style(options: &ExportOptions) -> Options<'static> {
+fn style<'a>(options: &ExportOptions) -> Options<'a> {
     let mut style = Options::default();
     style.title = match options.title.as_str() {
         "" => "Where the time went".to_owned(),
@@ -41,4 +47,23 @@ fn style(options: &ExportOptions) -> Options<'static> {
     style.no_sort = true;
     style.pretty_xml = true;
     style
+}
+
+/// Waiting is blue, idling pale, wanting a CPU yellow, and not knowing grey, whatever color functions have.
+fn state_colors() -> PaletteMap {
+    let mut colors = PaletteMap::default();
+    let [blue, pale, yellow, grey] = [(96, 160, 230), (190, 215, 240), (240, 205, 80), (190, 190, 190)]
+        .map(|(red, green, blue)| Color::new(red, green, blue));
+    for class in WaitClass::ALL {
+        colors.insert(format!("[wait {}]", class.name()), blue);
+        colors.insert(format!("[idle {}]", class.name()), pale);
+        colors.insert(residual_name(State::Wait(class)), grey);
+    }
+    for state in ["[runq]", "[throttled]", "[steal]"] {
+        colors.insert(state, yellow);
+    }
+    for state in ["[unsampled cpu]", "[unsampled runq]", "[unsampled throttled]"] {
+        colors.insert(state, grey);
+    }
+    colors
 }

@@ -148,6 +148,15 @@ impl Amounts {
         }
     }
 
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        CodeKind::ALL.iter().for_each(|kind| self.cpu.add(*kind, other.cpu.of(*kind)));
+        self.runq_ns += other.runq_ns;
+        self.throttled_ns += other.throttled_ns;
+        self.steal_ns += other.steal_ns;
+        WaitClass::ALL.iter().for_each(|class| self.wait.add(*class, other.wait.of(*class)));
+    }
+
     /// The sum over all states.
     pub fn sum(&self) -> u64 {
         self.cpu.sum() + self.starved_ns() + self.wait.sum()

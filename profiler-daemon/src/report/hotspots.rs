@@ -20,7 +20,7 @@ use super::calibrate::{Calibrated, Entry, calibrate, residual_name};
 use super::span::Span;
 use super::table::loss_counts;
 use super::{Filter, ReportError};
-use crate::profile::{CodeKind, Frame, FrameKind, Name, Profile, Reason, State, Task};
+use crate::profile::{CodeKind, Frame, FrameKind, Name, ProcessId, Profile, Reason, State, Task, ThreadId};
 
 mod text;
 
@@ -266,9 +266,7 @@ impl Selection {
         let processes: BTreeSet<_> = tasks().map(|task| task.process).collect();
         let threads: BTreeSet<_> = tasks().map(|task| task.thread).collect();
         let only = if processes.len() == 1 { tasks().next_back() } else { None };
-        let mut sum = StateSum::default();
-        calibrated.entries.iter().for_each(|entry| sum.add(entry));
-        let amounts = sum.finish();
+        let amounts = amounts_of(calibrated);
         Self {
             comm: only.map(|task| task.process_name.to_string()),
             pid: only.map(|task| task.process.pid),
@@ -292,6 +290,18 @@ impl Selection {
             wait: self.wait_ns,
         }
     }
+}
+
+/// The selection's time by state. CPU time of unknown kind is spread within its process, as in the breakdown.
+fn amounts_of(calibrated: &Calibrated<'_>) -> Amounts {
+    let mut processes: BTreeMap<ProcessId, StateSum> = BTreeMap::new();
+    for entry in &calibrated.entries {
+        let process = calibrated.profile.tasks[entry.task as usize].process;
+        processes.entry(process).or_default().add(entry);
+    }
+    let mut amounts = Amounts::default();
+    processes.into_values().for_each(|process| amounts.merge(&process.finish()));
+    amounts
 }
 
 /// Time by state, with the CPU time of unknown kind kept apart until the known kinds are complete.
@@ -327,8 +337,8 @@ struct RowKey {
     file: Option<Arc<str>>,
     line: Option<u32>,
     module: Arc<str>,
-    process: Option<crate::profile::ProcessId>,
-    thread: Option<crate::profile::ThreadId>,
+    process: Option<ProcessId>,
+    thread: Option<ThreadId>,
 }
 
 /// A row in the making.
@@ -544,7 +554,7 @@ fn task_key(task: &Task, by: RowKind) -> RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{ProcessId, Sample, Stack, TaskTotals, ThreadId, WaitClass};
+    use crate::profile::{Sample, Stack, TaskTotals, WaitClass};
 
     const NET: State = State::Wait(WaitClass::Net);
     const PYTHON: State = State::OnCpu(CodeKind::Python);

@@ -129,7 +129,7 @@ pub(super) fn loss_counts(loss: &Loss) -> BTreeMap<String, u64> {
 pub(super) fn loss_line(loss: &BTreeMap<String, u64>) -> String {
     let words: Vec<String> = LossReason::ALL
         .iter()
-        .filter_map(|reason| loss.get(reason.name()).map(|count| format!("{count} {}", loss_words(*reason))))
+        .filter_map(|reason| loss.get(reason.name()).map(|count| format!("{} ({count})", loss_words(*reason))))
         .collect();
     if words.is_empty() { String::new() } else { format!("Lost: {}.\n", words.join("; ")) }
 }
@@ -181,6 +181,6 @@ mod tests {
         let mut loss = Loss::default();
         assert_eq!(loss_line(&loss_counts(&loss)), "");
         loss.add(LossReason::WalkRefused, 3);
-        assert_eq!(loss_line(&loss_counts(&loss)), "Lost: 3 stacks not walked because of the cap on walks.\n");
+        assert_eq!(loss_line(&loss_counts(&loss)), "Lost: stacks not walked because of the cap on walks (3).\n");
     }
 }

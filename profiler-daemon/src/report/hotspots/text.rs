@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::breakdown::{cpu_title, states_in_words};
 use super::super::table::{Table, counted, duration, loss_line, percent};
-use super::{HotspotRow, Hotspots};
+use super::{HotspotRow, Hotspots, UNKNOWN_MODULE};
 use crate::profile::{CodeKind, WaitClass};
 use crate::report::escape_untrusted;
 
@@ -105,7 +105,7 @@ impl HotspotRow {
                 Some(line) => format!("{} ({file}:{line})", self.function),
                 None => format!("{} ({file})", self.function),
             },
-            _ if self.module == self.function => self.module.clone(),
+            _ if self.module == self.function || self.module == UNKNOWN_MODULE => self.function.clone(),
             _ => format!("{} ({})", self.function, self.module),
         }
     }

@@ -1,0 +1,236 @@
+//! The canonical profiles of the golden tests, built in code.
+
+use std::sync::Arc;
+
+use profiler_daemon::profile::{
+    CodeKind, Frame, FrameKind, LossReason, Name, ProcessId, Profile, Reason, Sample, Stack, State, Task, TaskTotals,
+    ThreadId, TimeRange, Timestamp, WaitClass,
+};
+
+const MS: u64 = 1_000_000;
+const T: u64 = 10 * MS;
+
+/// Every canonical profile with the name of its golden files.
+pub fn all() -> Vec<(&'static str, Profile)> {
+    vec![
+        ("empty", Builder::new().profile),
+        ("native", native()),
+        ("python", python()),
+        ("hostile", hostile()),
+        ("threads", threads()),
+    ]
+}
+
+/// One thread that computes, with an inlined function, kernel time, and a function without a name.
+fn native() -> Profile {
+    let mut builder = Builder::new();
+    let task = builder.task(100, 100, "solver", "solver");
+    let main = [frame("native:main@solver"), frame("native:_start@solver")];
+    let step = frame("native:matrix::step@solver");
+    let dot = inlined("matrix::dot");
+    builder.sample(task, cpu(CodeKind::Native), stack(&[dot, step.clone()], &main), 60);
+    builder.sample(task, cpu(CodeKind::Native), stack(&[step.clone()], &main), 20);
+    builder.sample(task, cpu(CodeKind::Native), stack(&[unknown("libstripped.so", Reason::Stripped), step], &main), 9);
+    builder.sample(
+        task,
+        cpu(CodeKind::Kernel),
+        stack(&[frame("kernel:clear_page"), frame("kernel:page_fault")], &main),
+        6,
+    );
+    builder.totals(task, |totals| totals.cpu_ns = 1_000 * MS);
+    builder.profile
+}
+
+/// A Python service: bytecode, numpy below it, waits for network, disk and locks, queueing, idle workers, lost stacks.
+fn python() -> Profile {
+    let mut builder = Builder::new();
+    let main = builder.task(200, 200, "uwsgi", "uwsgi");
+    let worker = builder.task(200, 201, "uwsgi", "worker-1");
+    let base = [python_frame("handle", "/srv/app/views.py", 40), python_frame("main", "/srv/app/main.py", 9)];
+    let eval = frame("interp:_PyEval_EvalFrameDefault@libpython3.12.so.1.0");
+    let query = python_frame("query", "/srv/app/db.py", 17);
+    let recv = [frame("kernel:schedule_timeout"), frame("native:recv@libc.so.6"), eval.clone(), query];
+    let numpy = [frame("native:dgemm_@libopenblas.so.0"), eval.clone(), python_frame("score", "/srv/app/rank.py", 88)];
+    let read = [frame("kernel:io_schedule"), frame("native:read@libc.so.6"), python_frame("load", "/srv/app/io.py", 5)];
+    let futex =
+        [frame("native:pthread_mutex_lock@libc.so.6"), eval.clone(), python_frame("cached", "/srv/app/io.py", 31)];
+    builder.sample(main, cpu(CodeKind::Python), stack(&[eval], &base), 30);
+    builder.sample(main, cpu(CodeKind::Native), stack(&numpy, &base), 20);
+    builder.sample(main, wait(WaitClass::Net), stack(&recv, &base), 300);
+    builder.sample(main, wait(WaitClass::Disk), stack(&read, &base), 40);
+    builder.sample(main, wait(WaitClass::Lock), stack(&futex, &base), 12);
+    builder.sample(main, State::RunQueue, stack(&numpy, &base), 7);
+    builder.sample(worker, wait(WaitClass::Net), stack(&recv, &base), 2);
+    builder.idle(worker, wait(WaitClass::Sync), stack(&futex, &base), 400);
+    builder.totals(main, |totals| {
+        (totals.cpu_ns, totals.runq_ns, totals.steal_ns) = (510 * MS, 75 * MS, 3 * MS);
+        set_wait(totals, WaitClass::Net, 3_020 * MS);
+        set_wait(totals, WaitClass::Disk, 402 * MS);
+        set_wait(totals, WaitClass::Lock, 118 * MS);
+        totals.unattributed_ns = 4 * MS;
+    });
+    builder.totals(worker, |totals| {
+        set_wait(totals, WaitClass::Net, 26 * MS);
+        set_wait(totals, WaitClass::Sync, 4_102 * MS);
+        totals.idle_ns = 4_100 * MS;
+        totals.began_before_attach_ns = 900 * MS;
+    });
+    builder.profile.loss.add(LossReason::WalkRefused, 3);
+    builder.profile.loss.add(LossReason::UserStackUnreadable, 1);
+    builder.profile
+}
+
+/// Every name tries to break a terminal, a line, a separator, an attribute or a document.
+fn hostile() -> Profile {
+    let mut builder = Builder::new();
+    let first = builder.task(300, 300, "\x1b[31mred\nroot;0", "</script><script>alert(1)</script>");
+    let second = builder.task(301, 301, "# comment", "a\"b'c&d]]>");
+    let third = builder.task(302, 302, "", " \u{202e}gnp.exe 7 ");
+    let evil = [
+        python_frame("f\"'<&>;g\r\n 12", "/tmp/\u{2066}x\u{2069}/\x07bell;.py", 1),
+        frame("native:operator new 42@lib<b>&.so"),
+        frame("jit:\u{9b}2J\0nul"),
+    ];
+    for task in [first, second, third] {
+        builder.sample(task, cpu(CodeKind::Native), stack(&evil[1..], &[]), 6);
+        builder.sample(task, wait(WaitClass::Ipc), stack(&evil, &[]), 5);
+        builder.sample(task, cpu(CodeKind::Native), stack(&[frame("native:worker 9@x")], &[]), 5);
+        builder.totals(task, |totals| {
+            totals.cpu_ns = 120 * MS;
+            set_wait(totals, WaitClass::Ipc, 50 * MS);
+        });
+    }
+    builder.profile
+}
+
+/// Sixty short threads seen once or never, a kernel thread, a stack that could not be read, a JVM and a throttled process.
+fn threads() -> Profile {
+    let mut builder = Builder::new();
+    let run = [frame("native:run@pool"), frame("native:start_thread@libc.so.6")];
+    for at in 0..60 {
+        let task = builder.task(400, 401 + at, "pool", &format!("job-{at}"));
+        let function = if at % 3 == 0 { "native:parse@pool" } else { "native:store@pool" };
+        if at % 2 == 0 {
+            builder.sample(task, wait(WaitClass::Disk), stack(&[frame(function)], &run), 1);
+        }
+        builder.totals(task, |totals| set_wait(totals, WaitClass::Disk, 5 * MS + u64::from(at)));
+    }
+    let flusher = builder.kernel_task(20, "kworker/0:1");
+    let worker = [frame("kernel:schedule"), frame("kernel:worker_thread"), frame("kernel:kthread")];
+    builder.sample(flusher, wait(WaitClass::Kernel), stack(&worker, &[]), 8);
+    builder.totals(flusher, |totals| {
+        totals.cpu_ns = 2 * MS;
+        set_wait(totals, WaitClass::Kernel, 80 * MS);
+    });
+    let java = builder.task(500, 501, "java", "http-nio-8080");
+    let method = jvm_frame("com.example.Shop.checkout", "Shop.java", 77);
+    builder.sample(java, cpu(CodeKind::Jvm), stack(&[method.clone()], &[]), 10);
+    builder.sample(java, State::Throttled, stack(&[method], &[]), 10);
+    builder.sample(java, wait(WaitClass::Poll), Stack::default(), 5);
+    builder.totals(java, |totals| {
+        (totals.cpu_ns, totals.throttled_ns) = (101 * MS, 99 * MS);
+        set_wait(totals, WaitClass::Poll, 900 * MS);
+    });
+    builder.profile
+}
+
+fn cpu(kind: CodeKind) -> State {
+    State::OnCpu(kind)
+}
+
+fn wait(class: WaitClass) -> State {
+    State::Wait(class)
+}
+
+fn set_wait(totals: &mut TaskTotals, class: WaitClass, ns: u64) {
+    totals.wait_ns[class as usize] = ns;
+    totals.waits[class as usize] = 1 + ns / T;
+}
+
+fn stack(leaf: &[Arc<Frame>], root: &[Arc<Frame>]) -> Stack {
+    Stack::new([leaf, root].concat())
+}
+
+/// A frame written as `kind:name` or `kind:name@module`.
+fn frame(text: &str) -> Arc<Frame> {
+    let (kind, name) = text.split_once(':').unwrap();
+    let (name, module) = name.split_once('@').map_or((name, None), |(name, module)| (name, Some(module.into())));
+    let kind = match kind {
+        "kernel" => FrameKind::Kernel,
+        "native" => FrameKind::Native,
+        "interp" => FrameKind::Interpreter,
+        "jit" => FrameKind::Jit,
+        other => panic!("no kind is called {other}"),
+    };
+    let address = 0x1000 + 16 * name.len() as u64;
+    Arc::new(Frame { kind, module, address, ..Frame::marker(name) })
+}
+
+fn inlined(name: &str) -> Arc<Frame> {
+    let (file, line) = (Some("src/matrix.rs".into()), Some(12));
+    Arc::new(Frame { inlined: true, file, line, ..Frame::clone(&frame(&format!("native:{name}@solver"))) })
+}
+
+fn unknown(module: &str, reason: Reason) -> Arc<Frame> {
+    let name = Name::Unknown(reason);
+    Arc::new(Frame { name, kind: FrameKind::Native, module: Some(module.into()), address: 0x4d2, ..Frame::marker("") })
+}
+
+fn python_frame(name: &str, file: &str, line: u32) -> Arc<Frame> {
+    Arc::new(Frame { kind: FrameKind::Python, file: Some(file.into()), line: Some(line), ..Frame::marker(name) })
+}
+
+fn jvm_frame(name: &str, file: &str, line: u32) -> Arc<Frame> {
+    Arc::new(Frame { kind: FrameKind::Jvm, file: Some(file.into()), line: Some(line), ..Frame::marker(name) })
+}
+
+struct Builder {
+    profile: Profile,
+}
+
+impl Builder {
+    fn new() -> Self {
+        let from = 1_767_225_600 * 1_000 * MS;
+        let range = TimeRange { from: Timestamp(from), to: Timestamp(from + 10_000 * MS) };
+        let profile = Profile { range, cpu_period_ns: 10_309_278, wait_period_ns: T, ..Profile::default() };
+        Self { profile }
+    }
+
+    fn task(&mut self, pid: u32, tid: u32, process: &str, thread: &str) -> u32 {
+        self.profile.tasks.push(Arc::new(Task {
+            process: ProcessId { pid, start_ns: u64::from(pid) },
+            thread: ThreadId { tid, start_ns: u64::from(tid) },
+            process_name: process.into(),
+            thread_name: thread.into(),
+            kernel: false,
+        }));
+        self.profile.tasks.len() as u32 - 1
+    }
+
+    fn kernel_task(&mut self, pid: u32, name: &str) -> u32 {
+        let at = self.task(pid, pid, name, name);
+        let task = Task { kernel: true, ..Task::clone(&self.profile.tasks[at as usize]) };
+        self.profile.tasks[at as usize] = Arc::new(task);
+        at
+    }
+
+    /// Adds `count` captures of one period each.
+    fn sample(&mut self, task: u32, state: State, stack: Stack, count: u64) {
+        let at = self.profile.stacks.len() as u32;
+        self.profile.stacks.push(stack);
+        let variance_ns2 = count as f64 * (T as f64).powi(2) / 2.0;
+        let weight_ns = count * T;
+        self.profile.samples.push(Sample { task, state, idle: false, stack: at, weight_ns, count, variance_ns2 });
+    }
+
+    fn idle(&mut self, task: u32, state: State, stack: Stack, count: u64) {
+        self.sample(task, state, stack, count);
+        self.profile.samples.last_mut().unwrap().idle = true;
+    }
+
+    fn totals(&mut self, task: u32, fill: impl FnOnce(&mut TaskTotals)) {
+        let mut totals = TaskTotals { task, ..TaskTotals::default() };
+        fill(&mut totals);
+        self.profile.totals.push(totals);
+    }
+}
