@@ -20,6 +20,8 @@ pub const EXECUTABLES_MIN: usize = 64;
 pub const DESCRIPTOR_SHARE: u64 = 4;
 /// Images remembered; beyond that the least recently used are forgotten.
 pub const IMAGES: usize = 16_384;
+/// Memory the mappings of all images may take, in bytes; beyond that the least recently used images are forgotten.
+pub const IMAGES_BYTES: usize = 128 << 20;
 /// Windows for which the image of an ended process outlives its last use, so that late stacks are still named.
 pub const WINDOWS_AFTER_END: u64 = 3;
 /// Windows after which an image that nobody asked for is forgotten; it is read again if its process shows up.

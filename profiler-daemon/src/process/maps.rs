@@ -114,6 +114,11 @@ impl Mappings {
         self.0.iter()
     }
 
+    /// The memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|mapping| size_of::<Mapping>() + mapping.path.len()).sum()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -187,6 +192,9 @@ fn parse_path(shown: &[u8]) -> (Vec<u8>, bool) {
 
 /// The kernel writes a newline in a name as `\012` and leaves all other bytes as they are.
 fn undo_newline_escape(path: &[u8]) -> Vec<u8> {
+    if !path.contains(&b'\\') {
+        return path.to_vec();
+    }
     let mut name = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((first, tail)) = rest.split_first() {

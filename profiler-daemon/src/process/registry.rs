@@ -26,6 +26,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Books {
     images: RecentMap<ImageId, Entry>,
+    /// The memory the mappings of `images` take.
+    bytes: usize,
     window: u64,
 }
 
@@ -52,7 +54,7 @@ impl Registry {
 
     /// A registry of at most `images` images.
     pub fn with_capacity(images: usize, executables: Executables) -> Self {
-        Self { executables, books: Mutex::new(Books { images: RecentMap::new(images), window: 0 }) }
+        Self { executables, books: Mutex::new(Books { images: RecentMap::new(images), bytes: 0, window: 0 }) }
     }
 
     /// The image, read now if it was never seen. `None` if its process was gone before it could be read.
@@ -133,9 +135,7 @@ impl Registry {
     fn replace(&self, id: ImageId, old: Option<Arc<Image>>, world: &dyn World) -> Option<Arc<Image>> {
         let Ok(image) = Image::read(id, &self.executables, world) else { return old };
         let image = Some(Arc::new(image));
-        if let Some(entry) = self.lock().images.find(&id) {
-            entry.image.clone_from(&image);
-        }
+        self.lock().replace(id, image.clone());
         image
     }
 
@@ -160,8 +160,31 @@ impl Books {
     }
 
     fn insert(&mut self, id: ImageId, image: Option<Arc<Image>>, now: Instant) {
+        self.remove(&id);
         let entry = Entry { ended: image.is_none(), image, used: self.window, pause: Pause::new(now) };
-        self.images.insert(id, entry);
+        self.keep(id, entry);
+    }
+
+    fn replace(&mut self, id: ImageId, image: Option<Arc<Image>>) {
+        if let Some(old) = self.remove(&id) {
+            self.keep(id, Entry { image, ..old });
+        }
+    }
+
+    fn keep(&mut self, id: ImageId, entry: Entry) {
+        self.bytes += entry.bytes();
+        let mut forgotten = self.images.insert(id, entry);
+        self.bytes -= bytes_of(&forgotten);
+        while self.bytes > limits::IMAGES_BYTES && self.images.len() > 1 {
+            forgotten = self.images.forget_oldest();
+            self.bytes -= bytes_of(&forgotten);
+        }
+    }
+
+    fn remove(&mut self, id: &ImageId) -> Option<Entry> {
+        let entry = self.images.remove(id)?;
+        self.bytes -= entry.bytes();
+        Some(entry)
     }
 
     fn start_refresh(&mut self, id: &ImageId, now: Instant) -> Refresh {
@@ -174,12 +197,25 @@ impl Books {
 
     fn end_window(&mut self) {
         self.window += 1;
-        let window = self.window;
+        let (window, mut bytes) = (self.window, 0);
         self.images.retain(|_, entry| {
-            let keep = if entry.ended { limits::WINDOWS_AFTER_END } else { limits::WINDOWS_UNUSED };
-            window - entry.used <= keep
+            let limit = if entry.ended { limits::WINDOWS_AFTER_END } else { limits::WINDOWS_UNUSED };
+            let keep = window - entry.used <= limit;
+            bytes += if keep { entry.bytes() } else { 0 };
+            keep
         });
+        self.bytes = bytes;
     }
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.image.as_ref().map_or(0, |image| image.mappings.bytes())
+    }
+}
+
+fn bytes_of(entries: &[(ImageId, Entry)]) -> usize {
+    entries.iter().map(|(_, entry)| entry.bytes()).sum()
 }
 
 #[cfg(test)]
@@ -268,6 +304,21 @@ mod tests {
         assert_eq!(registry.len(), 2);
         registry.end_window();
         assert!(registry.image(ended).is_none() && registry.image(alive).is_some());
+    }
+
+    #[test]
+    fn images_with_huge_mappings_are_bounded_by_their_memory() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        let line = |at: u64| format!("{:x}000-{:x}000 r-xp 0 00:00 0 [anon:{}]\n", at, at + 1, "x".repeat(4000));
+        let maps: String = (1..1000).map(line).collect();
+        for pid in 1..=40 {
+            world.insert(pid, process(0, &maps));
+            assert!(registry.observe(image_id(pid, 0), &world).is_some());
+            assert!(registry.lock().bytes <= limits::IMAGES_BYTES);
+        }
+        assert!(registry.len() < 40 && registry.image(image_id(40, 0)).is_some());
+        (0..=limits::WINDOWS_UNUSED).for_each(|_| registry.end_window());
+        assert_eq!(registry.lock().bytes, 0);
     }
 
     #[test]

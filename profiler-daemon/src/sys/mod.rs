@@ -4,6 +4,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod descriptors;
 pub mod membarrier;
 pub mod openat2;
 pub mod usage;
