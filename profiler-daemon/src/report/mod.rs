@@ -5,6 +5,7 @@
 //! Nothing here does IO. Names and paths stay as they were read; text output escapes them.
 
 pub mod amounts;
+pub mod asked;
 pub mod attribute;
 pub mod breakdown;
 pub mod calibrate;

@@ -13,6 +13,6 @@ pub mod selector;
 pub use error::SettingsError;
 pub use listen::parse_listen;
 pub use parameter::Parameter;
-pub use report_query::{By, ReportQuery, Sort, StateFilter, TimeChoice};
+pub use report_query::{ReportQuery, TimeChoice};
 pub use sampling::{SamplingSettings, SwitchInChoice, VariantChoice};
 pub use selector::{ParseSelectorError, Selector};

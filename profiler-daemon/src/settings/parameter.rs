@@ -1,7 +1,5 @@
 //! The parameters of reports, one row each: the rows feed the parser, the error texts and the API's document.
 
-use super::report_query::{By, Sort, StateFilter};
-
 /// One parameter of a report: `name=value` in a query, `--name value` on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter {
@@ -22,22 +20,27 @@ pub const PARAMETERS: &[Parameter] = &[
     row("to", "The moment to end at, in RFC 3339; now unless given. Needs `from`.", &[], "2026-11-21T12:01:00Z"),
     row("pid", "Only the process with this pid in the host's initial PID namespace.", &[], "4711"),
     row("comm", "Only processes whose thread-group leader has this name.", &[], "nginx"),
-    row("thread", "Only threads of this name.", &[], "worker-1"),
+    row("thread", "Only threads of this name, or the one with this tid.", &[], "worker-1"),
     row("state", "Only these states, separated by commas; `wait` means every wait.", &[], "cpu,disk"),
-    row("path", "Only rows whose source file matches this glob.", &[], "*/app/*.py"),
+    row("path", "Only rows whose source file matches this glob.", &[], "/app/**/*.py"),
     row("min", "Leave out rows below this percentage of the total.", &[], "0.5"),
     row("idle", "Whether to hide or show time spent parked with nothing to do.", &["hide", "show"], "hide"),
-    row("by", "What a row stands for.", By::NAMES, "function"),
+    row("by", "What a row stands for.", &["function", "line", "file", "thread", "process"], "function"),
     row("inclusive", "Charge each row with what it called, too; rows then overlap.", SWITCH, "false"),
     row("kernel", "Show kernel frames as rows instead of charging their caller.", SWITCH, "false"),
     row("libc", "Show the C library's frames as rows instead of charging their caller.", SWITCH, "false"),
     row("native", "Show native frames called from Python or Java as rows of their own.", SWITCH, "false"),
     row("limit", "The most rows to list; 0 lists all.", &[], "30"),
-    row("sort", "What to sort the rows by, largest first.", Sort::NAMES, "total"),
+    row(
+        "sort",
+        "What to sort by, longest first: `total` is for hotspots, `busy` and `wall` are for breakdowns.",
+        &["total", "busy", "wall", "cpu", "wait", "runq", "name"],
+        "cpu",
+    ),
 ];
 
 /// The parameters of a breakdown.
-pub const BREAKDOWN: &[&str] = &["last", "from", "to", "pid", "comm", "thread", "by", "limit", "sort"];
+pub const BREAKDOWN: &[&str] = &["last", "from", "to", "pid", "comm", "thread", "state", "min", "limit", "sort"];
 
 /// The parameters of hotspots.
 pub const HOTSPOTS: &[&str] = &[
@@ -68,11 +71,6 @@ const SWITCH: &[&str] = &["true", "false"];
 /// The row of the parameter, by its name.
 pub fn parameter(name: &str) -> Option<&'static Parameter> {
     PARAMETERS.iter().find(|parameter| parameter.name == name)
-}
-
-/// The values of `state`, in words.
-pub(super) fn states_in_words() -> String {
-    format!("write one or more of {}, separated by commas", StateFilter::names().join(", "))
 }
 
 const fn row(

@@ -20,7 +20,8 @@ pub fn parse_duration(
         let (from, to) = (friendly(*range.start()), friendly(*range.end()));
         SettingsError::value(name, text, format!("write a duration from {from} to {to}, such as 10s, 500ms or 1h"))
     };
-    let signed: SignedDuration = text.trim().parse().map_err(|_| expected())?;
+    let text_with_unit = if text.trim() == "0" { "0s" } else { text.trim() };
+    let signed: SignedDuration = text_with_unit.parse().map_err(|_| expected())?;
     let duration = Duration::try_from(signed).map_err(|_| expected())?;
     if range.contains(&duration) { Ok(duration) } else { Err(expected()) }
 }
@@ -121,6 +122,12 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
+    }
+
+    #[test]
+    fn zero_needs_no_unit_where_it_is_allowed() {
+        assert_eq!(parse_duration("wait-period", "0", Duration::ZERO..=DAY), Ok(Duration::ZERO));
+        assert!(duration("0").is_err());
     }
 
     #[test]

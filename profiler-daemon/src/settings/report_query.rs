@@ -1,17 +1,19 @@
 //! What a report should show: what the query of a request and the flags of a command both mean.
+//!
+//! Words whose list a report owns (`state`, `path`, `by`, `sort`) stay text here; `report` gives them their meaning.
 
 use std::time::Duration;
 
-use profiler_common::wait_class;
-
 use super::SettingsError;
 use super::error::shown;
-use super::parameter::{parameter, states_in_words};
+use super::parameter::parameter;
 use super::quantity::{parse_duration, parse_moment, parse_number, parse_percent, parse_switch};
-use crate::profile::{State, TimeRange, Timestamp};
+use crate::profile::{TimeRange, Timestamp};
 
 /// The longest time a report can look back.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+/// The largest number the kernel could call a process by; those in use are smaller.
+const MOST_PID: u32 = i32::MAX as u32;
 /// The most rows a report can list.
 const MOST_ROWS: usize = 100_000;
 
@@ -24,10 +26,10 @@ pub struct ReportQuery {
     pub pid: Option<u32>,
     /// Only processes of this name.
     pub comm: Option<String>,
-    /// Only threads of this name.
+    /// Only threads of this name, or the one with this tid.
     pub thread: Option<String>,
-    /// Only these states; empty for all.
-    pub states: Vec<StateFilter>,
+    /// Only these states, by name, with commas between.
+    pub state: Option<String>,
     /// Only rows whose file matches this glob.
     pub path: Option<String>,
     /// Leave out rows below this percentage of the total, 0 to 100.
@@ -35,7 +37,7 @@ pub struct ReportQuery {
     /// Whether idle time counts.
     pub show_idle: bool,
     /// What a row stands for; the report's own choice if not given.
-    pub by: Option<By>,
+    pub by: Option<String>,
     /// Whether a row is charged with what it called.
     pub inclusive: bool,
     /// Whether kernel frames are rows.
@@ -46,8 +48,8 @@ pub struct ReportQuery {
     pub native: bool,
     /// The most rows to list.
     pub limit: usize,
-    /// What to sort by.
-    pub sort: Sort,
+    /// What to sort by; the report's own choice if not given.
+    pub sort: Option<String>,
 }
 
 /// The time a report covers.
@@ -59,43 +61,6 @@ pub enum TimeChoice {
     Between(TimeRange),
 }
 
-/// One item of a filter by state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateFilter {
-    /// Every wait, whatever its class.
-    AnyWait,
-    /// The state of this name; see [`State::name`].
-    Named(&'static str),
-}
-
-/// What a row stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// A function.
-    Function,
-    /// A line of a source file.
-    Line,
-    /// A source file.
-    File,
-    /// A thread.
-    Thread,
-    /// A process.
-    Process,
-}
-
-/// What rows are sorted by, largest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    /// All time.
-    Total,
-    /// Time on a CPU.
-    Cpu,
-    /// Time blocked.
-    Wait,
-    /// Time waiting for a CPU.
-    RunQueue,
-}
-
 impl Default for ReportQuery {
     fn default() -> Self {
         Self {
@@ -103,7 +68,7 @@ impl Default for ReportQuery {
             pid: None,
             comm: None,
             thread: None,
-            states: Vec::new(),
+            state: None,
             path: None,
             min_percent: 0.0,
             show_idle: false,
@@ -113,7 +78,7 @@ impl Default for ReportQuery {
             libc: false,
             native: false,
             limit: 30,
-            sort: Sort::Total,
+            sort: None,
         }
     }
 }
@@ -144,58 +109,24 @@ impl ReportQuery {
             "last" => ends.last = Some(parse_duration(name, value, Duration::from_millis(1)..=LONGEST)?),
             "from" => ends.from = Some(parse_moment(name, value)?),
             "to" => ends.to = Some(parse_moment(name, value)?),
-            "pid" => self.pid = Some(parse_number(name, value, 1..=4_194_304)?),
+            "pid" => self.pid = Some(parse_number(name, value, 1..=MOST_PID)?),
             "comm" => self.comm = Some(parse_text(name, value)?),
             "thread" => self.thread = Some(parse_text(name, value)?),
-            "state" => self.states = parse_states(name, value)?,
+            "state" => self.state = Some(parse_text(name, value)?),
             "path" => self.path = Some(parse_text(name, value)?),
             "min" => self.min_percent = parse_percent(name, value)?,
-            "idle" => self.show_idle = parse_choice(name, value, &[("hide", false), ("show", true)])?,
-            "by" => self.by = Some(parse_choice(name, value, By::CHOICES)?),
+            "idle" => self.show_idle = parse_idle(name, value)?,
+            "by" => self.by = Some(parse_text(name, value)?),
             "inclusive" => self.inclusive = parse_switch(name, value)?,
             "kernel" => self.kernel = parse_switch(name, value)?,
             "libc" => self.libc = parse_switch(name, value)?,
             "native" => self.native = parse_switch(name, value)?,
             "limit" => self.limit = parse_limit(name, value)?,
-            "sort" => self.sort = parse_choice(name, value, Sort::CHOICES)?,
+            "sort" => self.sort = Some(parse_text(name, value)?),
             other => unreachable!("parameter `{other}` has a row but no meaning"),
         }
         Ok(())
     }
-}
-
-impl StateFilter {
-    /// Whether the filter lets the state pass.
-    pub fn matches(self, state: State) -> bool {
-        match self {
-            Self::AnyWait => matches!(state, State::Wait(_)),
-            Self::Named(name) => state.name() == name,
-        }
-    }
-
-    /// Every value a filter can have.
-    pub fn names() -> Vec<&'static str> {
-        ["cpu", "runq", "throttled", "steal", "wait"].into_iter().chain(wait_class::NAMES).collect()
-    }
-}
-
-impl By {
-    const CHOICES: &[(&'static str, Self)] = &[
-        ("function", Self::Function),
-        ("line", Self::Line),
-        ("file", Self::File),
-        ("thread", Self::Thread),
-        ("process", Self::Process),
-    ];
-    /// The names, as written.
-    pub const NAMES: &[&'static str] = &["function", "line", "file", "thread", "process"];
-}
-
-impl Sort {
-    const CHOICES: &[(&'static str, Self)] =
-        &[("total", Self::Total), ("cpu", Self::Cpu), ("wait", Self::Wait), ("runq", Self::RunQueue)];
-    /// The names, as written.
-    pub const NAMES: &[&'static str] = &["total", "cpu", "wait", "runq"];
 }
 
 /// The ends of the time as given, before they are one choice.
@@ -238,42 +169,22 @@ fn parse_text(name: &'static str, value: &str) -> Result<String, SettingsError> 
     Ok(value.to_owned())
 }
 
-fn parse_states(name: &'static str, value: &str) -> Result<Vec<StateFilter>, SettingsError> {
-    let names = StateFilter::names();
-    let one = |item: &str| match names.iter().find(|known| **known == item) {
-        Some(&"wait") => Ok(StateFilter::AnyWait),
-        Some(known) => Ok(StateFilter::Named(known)),
-        None => Err(SettingsError::value(name, item, states_in_words())),
-    };
-    value.split(',').map(one).collect()
-}
-
 fn parse_limit(name: &'static str, value: &str) -> Result<usize, SettingsError> {
     let limit = parse_number(name, value, 0..=MOST_ROWS)?;
     Ok(if limit == 0 { MOST_ROWS } else { limit })
 }
 
-fn parse_choice<T: Copy>(name: &'static str, value: &str, choices: &[(&str, T)]) -> Result<T, SettingsError> {
-    let found = choices.iter().find(|(known, _)| *known == value);
-    found.map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<_> = choices.iter().map(|(known, _)| *known).collect();
-        SettingsError::value(name, value, format!("write {}", one_of(&names)))
-    })
-}
-
-/// `a, b or c`.
-fn one_of(names: &[&str]) -> String {
-    match names.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, first)) => format!("{} or {last}", first.join(", ")),
-        None => String::new(),
+fn parse_idle(name: &'static str, value: &str) -> Result<bool, SettingsError> {
+    match value {
+        "hide" => Ok(false),
+        "show" => Ok(true),
+        _ => Err(SettingsError::value(name, value, "write hide or show")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{CodeKind, WaitClass};
     use crate::settings::parameter::{BREAKDOWN, HOTSPOTS};
 
     fn parse(pairs: &[(&'static str, &'static str)]) -> Result<ReportQuery, SettingsError> {
@@ -317,17 +228,17 @@ mod tests {
             pid: Some(17),
             comm: Some("uwsgi: worker".to_owned()),
             thread: Some("io-1".to_owned()),
-            states: vec![StateFilter::Named("cpu"), StateFilter::AnyWait, StateFilter::Named("runq")],
+            state: Some("cpu,wait,runq".to_owned()),
             path: Some("*.py".to_owned()),
             min_percent: 1.5,
             show_idle: true,
-            by: Some(By::Line),
+            by: Some("line".to_owned()),
             inclusive: true,
             kernel: true,
             libc: true,
             native: true,
             limit: 7,
-            sort: Sort::Wait,
+            sort: Some("wait".to_owned()),
         };
         assert_eq!(query, Ok(expected));
     }
@@ -336,21 +247,16 @@ mod tests {
     fn an_unknown_parameter_lists_the_known_ones() {
         assert_eq!(
             ReportQuery::parse([("pidd", "1")], BREAKDOWN).unwrap_err().to_string(),
-            "unknown parameter `pidd`; known are last, from, to, pid, comm, thread, by, limit, sort"
+            "unknown parameter `pidd`; known are last, from, to, pid, comm, thread, state, min, limit, sort"
         );
         assert!(ReportQuery::parse([("path", "*")], BREAKDOWN).is_err(), "a breakdown has no source files");
     }
 
     #[test]
     fn a_bad_value_names_the_parameter_the_value_and_the_allowed_ones() {
-        assert_eq!(
-            message(&[("by", "files")]),
-            "by `files` is not valid: write function, line, file, thread or process"
-        );
         assert_eq!(message(&[("idle", "no")]), "idle `no` is not valid: write hide or show");
         assert_eq!(message(&[("limit", "-1")]), "limit `-1` is not valid: write a whole number from 0 to 100000");
-        assert_eq!(message(&[("pid", "0")]), "pid `0` is not valid: write a whole number from 1 to 4194304");
-        assert!(message(&[("state", "cpu,io")]).starts_with("state `io` is not valid: write one or more of cpu, runq"));
+        assert_eq!(message(&[("pid", "0")]), "pid `0` is not valid: write a whole number from 1 to 2147483647");
         assert_eq!(message(&[("kernel", "yes")]), "kernel `yes` is not valid: write true or false");
         assert!(message(&[("comm", "")]).contains("leave the parameter out"));
     }
@@ -373,21 +279,6 @@ mod tests {
         assert!(message(&[("last", "10s"), ("from", moment)]).contains("either last"));
         assert!(message(&[("to", moment)]).contains("to needs from"));
         assert!(message(&[("from", moment), ("to", moment)]).contains("not before"));
-    }
-
-    #[test]
-    fn a_state_filter_tells_states_apart() {
-        assert!(StateFilter::AnyWait.matches(State::Wait(WaitClass::Disk)));
-        assert!(!StateFilter::AnyWait.matches(State::RunQueue));
-        assert!(StateFilter::Named("cpu").matches(State::OnCpu(CodeKind::Jvm)));
-        assert!(!StateFilter::Named("net").matches(State::Wait(WaitClass::Disk)));
-    }
-
-    #[test]
-    fn the_names_of_choices_are_those_the_parser_takes() {
-        let names = |choices: &[&'static str]| choices.to_vec();
-        assert_eq!(By::CHOICES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names(By::NAMES));
-        assert_eq!(Sort::CHOICES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names(Sort::NAMES));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::quantity::friendly;
 
 /// The allowed [`SamplingSettings::frequency_hz`].
 pub const FREQUENCY_HZ: RangeInclusive<u32> = 1..=1000;
-/// The allowed [`SamplingSettings::wait_period`].
-pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::from_micros(10)..=Duration::from_secs(10);
+/// The allowed [`SamplingSettings::wait_period`]. Zero captures every wait.
+pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
 /// The allowed [`SamplingSettings::window`].
 pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// The allowed [`SamplingSettings::history`].
@@ -29,6 +29,7 @@ pub struct SamplingSettings {
     /// On-CPU samples per CPU and second.
     pub frequency_hz: u32,
     /// T: waits at least this long are always captured, shorter ones in proportion to their length.
+    /// Zero captures every wait.
     pub wait_period: Duration,
     /// The length of a window.
     pub window: Duration,

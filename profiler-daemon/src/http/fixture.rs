@@ -1,0 +1,180 @@
+//! A twin of the daemon for tests: canned answers, and the refusals that a real one can give.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::pipeline::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
+use crate::profile::{
+    CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, Stack, State, Task, TaskTotals,
+    ThreadId, TimeRange, Timestamp, WaitClass,
+};
+use crate::settings::Selector;
+
+/// The process the canned profile is about.
+pub(super) const PROFILED: u32 = 4711;
+/// A process that is selected but has no time in the canned profile.
+pub(super) const SELECTED: u32 = 4712;
+/// A process that exists and is not selected.
+pub(super) const UNSELECTED: u32 = 4713;
+/// A process that does not exist.
+pub(super) const MISSING: u32 = 4714;
+/// A name that tries to break whatever it is printed in.
+pub(super) const HOSTILE: &str = "<b>\u{1b}[31m\"evil\"\n";
+
+const START: u64 = 1_800_000_000_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// Whether a process of the fixture exists.
+pub(super) fn process_exists(pid: u32) -> bool {
+    (PROFILED..MISSING).contains(&pid)
+}
+
+/// The twin. Its fields steer what it answers.
+pub(super) struct Twin {
+    /// What runs.
+    pub status: Status,
+    /// The selections in force.
+    pub targets: Mutex<Vec<Target>>,
+    /// If set, every question that can fail fails like this.
+    pub failure: Option<DaemonError>,
+    /// The ranges asked for.
+    pub asked: Mutex<Vec<QueryRange>>,
+}
+
+impl Twin {
+    /// A daemon that works and profiles everything.
+    pub(super) fn working() -> Self {
+        let target = Target { id: TargetId(1), selector: Selector::All, until: None, processes: 2 };
+        Self { status: status(), targets: Mutex::new(vec![target]), failure: None, asked: Mutex::default() }
+    }
+
+    /// A daemon in which every question that can fail does.
+    pub(super) fn failing(failure: DaemonError) -> Self {
+        Self { failure: Some(failure), ..Self::working() }
+    }
+
+    fn fail(&self) -> Result<(), DaemonError> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Daemon for Twin {
+    fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    fn processes(&self) -> Vec<ProcessStatus> {
+        let process = |pid, comm: &str| ProcessStatus {
+            pid,
+            comm: comm.to_owned(),
+            exe: Some("/srv/app".to_owned()),
+            threads: 1,
+            targets: vec![TargetId(1)],
+        };
+        vec![process(PROFILED, HOSTILE), process(SELECTED, "quiet")]
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.targets.lock().unwrap().clone()
+    }
+
+    fn add_target(&self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, DaemonError> {
+        self.fail()?;
+        if let Selector::Pid(pid) = selector
+            && !process_exists(pid)
+        {
+            return Err(DaemonError::NoSuchProcess(pid));
+        }
+        let mut targets = self.targets.lock().unwrap();
+        let id = TargetId(targets.len() as u32 + 1);
+        let until = lifetime.map(|lifetime| Timestamp(START + lifetime.as_nanos() as u64));
+        targets.push(Target { id, selector, until, processes: 1 });
+        Ok(id)
+    }
+
+    fn remove_target(&self, id: TargetId) -> Result<(), DaemonError> {
+        self.fail()?;
+        let mut targets = self.targets.lock().unwrap();
+        let at = targets.iter().position(|target| target.id == id).ok_or(DaemonError::NoSuchTarget(id.0))?;
+        targets.remove(at);
+        Ok(())
+    }
+
+    fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError> {
+        self.fail()?;
+        self.asked.lock().unwrap().push(range);
+        Ok(profile())
+    }
+
+    fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {
+        vec![(HOSTILE.to_owned(), totals())]
+    }
+}
+
+fn status() -> Status {
+    let mut loss = Loss::default();
+    loss.add(LossReason::StackRingFull, 3);
+    Status {
+        started: Timestamp(START),
+        attached: true,
+        kernel: "6.18.0".to_owned(),
+        variant: "storage".to_owned(),
+        switch_in: "kprobe".to_owned(),
+        fallbacks: vec!["no sched_exit_tp: a kprobe costs more per switch".to_owned()],
+        frequency_hz: 97,
+        wait_period_ns: 10_000_000,
+        window_ns: 10 * SECOND,
+        threads: 2,
+        windows: 6,
+        history_bytes: 5 << 20,
+        history_limit_bytes: 256 << 20,
+        counters: vec![("stack_walks", 123)],
+        loss,
+        self_cpu_ns: SECOND / 2,
+        self_rss_bytes: 30 << 20,
+    }
+}
+
+fn totals() -> TaskTotals {
+    let mut totals = TaskTotals { cpu_ns: 3 * SECOND, runq_ns: SECOND, ..TaskTotals::default() };
+    totals.wait_ns[WaitClass::Disk as usize] = 6 * SECOND;
+    totals.waits[WaitClass::Disk as usize] = 600;
+    totals
+}
+
+fn profile() -> Profile {
+    let task = Task {
+        process: ProcessId { pid: PROFILED, start_ns: 1 },
+        thread: ThreadId { tid: PROFILED, start_ns: 1 },
+        process_name: HOSTILE.into(),
+        thread_name: HOSTILE.into(),
+        kernel: false,
+    };
+    let sample =
+        |state, weight_ns| Sample { task: 0, state, idle: false, stack: 0, weight_ns, count: 100, variance_ns2: 1e12 };
+    Profile {
+        range: TimeRange { from: Timestamp(START), to: Timestamp(START + 10 * SECOND) },
+        tasks: vec![Arc::new(task)],
+        stacks: vec![Stack::new(vec![frame("read_all"), frame("main")])],
+        samples: vec![
+            sample(State::OnCpu(CodeKind::Native), 3 * SECOND),
+            sample(State::Wait(WaitClass::Disk), 6 * SECOND),
+        ],
+        totals: vec![totals()],
+        cpu_period_ns: 10_000_000,
+        wait_period_ns: 10_000_000,
+        loss: Loss::default(),
+    }
+}
+
+fn frame(name: &str) -> Arc<Frame> {
+    Arc::new(Frame {
+        kind: FrameKind::Native,
+        name: Name::Known(name.into()),
+        file: Some("/src/app.c".into()),
+        line: Some(7),
+        module: Some("app".into()),
+        address: 0x1000,
+        inlined: false,
+    })
+}

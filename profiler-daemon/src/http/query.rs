@@ -1,0 +1,98 @@
+//! The query of a request, as pairs, and what they mean.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+
+use super::error::ApiError;
+use crate::pipeline::{Daemon, DaemonError, QueryRange};
+use crate::profile::Profile;
+use crate::settings::{ReportQuery, SettingsError, TimeChoice};
+
+/// The decoded `name=value` pairs of a query, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// The pairs of the address; none if it has no query.
+    pub fn of(uri: &Uri) -> Self {
+        Query::try_from_uri(uri).map(|Query(pairs)| Self(pairs)).unwrap_or_default()
+    }
+
+    /// The first value of the name.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Takes the pair of the name out; an error if there are several.
+    pub fn take(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
+        let Some(at) = self.0.iter().position(|(known, _)| known == name) else { return Ok(None) };
+        let (_, value) = self.0.remove(at);
+        match self.value(name) {
+            Some(_) => Err(SettingsError::Repeated { name }.into()),
+            None => Ok(Some(value)),
+        }
+    }
+
+    /// Takes `format` out and checks it; what it means was settled before.
+    pub fn take_format(&mut self) -> Result<(), ApiError> {
+        match self.take("format")?.as_deref() {
+            None | Some("json" | "text") => Ok(()),
+            Some(other) => {
+                let message = format!("format `{}` is not valid: write json or text", other.escape_debug());
+                Err(ApiError::new(StatusCode::BAD_REQUEST, message))
+            }
+        }
+    }
+
+    /// The report the remaining pairs ask for.
+    pub fn report(&self, known: &[&'static str]) -> Result<ReportQuery, ApiError> {
+        let pairs = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Ok(ReportQuery::parse(pairs, known)?)
+    }
+
+    /// Refuses what is left.
+    pub fn end(&self) -> Result<(), ApiError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!("unknown parameter `{}`; known is format", name.escape_debug());
+                Err(ApiError::new(StatusCode::BAD_REQUEST, message))
+            }
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Pairs {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(&parts.uri))
+    }
+}
+
+/// The range as the daemon takes it.
+pub fn query_range(time: TimeChoice) -> QueryRange {
+    match time {
+        TimeChoice::Last(duration) => QueryRange::Last(duration),
+        TimeChoice::Between(range) => QueryRange::Between(range),
+    }
+}
+
+/// The profile of the time asked for. If a process is asked for that was not profiled then, the error says why.
+pub fn selected_profile(
+    daemon: &dyn Daemon,
+    query: &ReportQuery,
+    process_exists: impl Fn(u32) -> bool,
+) -> Result<Profile, ApiError> {
+    let profile = daemon.profile(query_range(query.time));
+    if let Some(pid) = query.pid {
+        let known = |profile: &Profile| profile.tasks.iter().any(|task| task.process.pid == pid);
+        let selected = || daemon.processes().iter().any(|process| process.pid == pid);
+        if !profile.as_ref().is_ok_and(known) && !selected() {
+            let missing = if process_exists(pid) { DaemonError::NotSelected } else { DaemonError::NoSuchProcess };
+            return Err(missing(pid).into());
+        }
+    }
+    Ok(profile?)
+}

@@ -1,0 +1,203 @@
+//! What the daemon is, and which processes it profiles.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::document::{FormatParams, Refusals};
+use super::super::error::ApiError;
+use super::super::negotiation::Form;
+use super::super::query::Pairs;
+use super::super::table::aligned;
+use super::AppState;
+use crate::pipeline::{ProcessStatus, Status};
+use crate::report::escape_untrusted;
+use crate::report::span::rfc3339;
+
+/// What the daemon is and does
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", params(FormatParams), responses(
+    (status = 200, description = "The daemon, its fallbacks, its counters and what it lost", content(
+        (StatusAnswer = "application/json"), (String = "text/plain; charset=utf-8"))),
+    Refusals,
+))]
+pub(super) async fn status(State(state): State<AppState>, form: Form, mut pairs: Pairs) -> Result<Response, ApiError> {
+    pairs.take_format()?;
+    pairs.end()?;
+    let answer = StatusAnswer::from(state.ask(|daemon| Ok(daemon.status())).await?);
+    Ok(form.answer(&answer, || answer.to_text()))
+}
+
+/// The processes selected now
+#[utoipa::path(get, path = "/api/v1/processes", tag = "status", params(FormatParams), responses(
+    (status = 200, description = "One row per process", content(
+        (ProcessesAnswer = "application/json"), (String = "text/plain; charset=utf-8"))),
+    Refusals,
+))]
+pub(super) async fn processes(
+    State(state): State<AppState>,
+    form: Form,
+    mut pairs: Pairs,
+) -> Result<Response, ApiError> {
+    pairs.take_format()?;
+    pairs.end()?;
+    let answer = ProcessesAnswer::from(state.ask(|daemon| Ok(daemon.processes())).await?);
+    Ok(form.answer(&answer, || answer.to_text()))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusAnswer {
+    /// The version of the daemon.
+    version: &'static str,
+    /// When it started, in RFC 3339.
+    started: String,
+    /// Whether the kernel half is loaded and attached.
+    attached: bool,
+    /// The kernel's release.
+    kernel: String,
+    /// Where the kernel half keeps the state of a thread: `storage` or `hash`.
+    variant: String,
+    /// Which hook sees a thread resume: `sched_exit_tp`, `kprobe` or `sched_switch`.
+    switch_in: String,
+    /// What this kernel lacks and what that costs, in words; empty if nothing is missing.
+    fallbacks: Vec<String>,
+    /// On-CPU samples per CPU and second.
+    frequency_hz: u32,
+    /// Waits at least this long are always captured.
+    wait_period_ns: u64,
+    /// The length of a window.
+    window_ns: u64,
+    /// Threads accounted now.
+    threads: u64,
+    /// Windows in memory.
+    windows: u64,
+    /// Memory the windows take.
+    history_bytes: u64,
+    /// The most memory they may take.
+    history_limit_bytes: u64,
+    /// Counts since the start.
+    counters: BTreeMap<&'static str, u64>,
+    /// What was lost since the start, by reason; empty if nothing was.
+    loss: BTreeMap<&'static str, u64>,
+    /// The daemon's own CPU time.
+    self_cpu_ns: u64,
+    /// The daemon's resident memory.
+    self_rss_bytes: u64,
+}
+
+impl From<Status> for StatusAnswer {
+    fn from(status: Status) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            started: rfc3339(status.started),
+            attached: status.attached,
+            kernel: status.kernel,
+            variant: status.variant,
+            switch_in: status.switch_in,
+            fallbacks: status.fallbacks,
+            frequency_hz: status.frequency_hz,
+            wait_period_ns: status.wait_period_ns,
+            window_ns: status.window_ns,
+            threads: status.threads,
+            windows: status.windows,
+            history_bytes: status.history_bytes,
+            history_limit_bytes: status.history_limit_bytes,
+            counters: status.counters.into_iter().collect(),
+            loss: status.loss.iter().map(|(reason, count)| (reason.name(), count)).collect(),
+            self_cpu_ns: status.self_cpu_ns,
+            self_rss_bytes: status.self_rss_bytes,
+        }
+    }
+}
+
+impl StatusAnswer {
+    fn to_text(&self) -> String {
+        let mut rows = self.facts();
+        rows.extend(self.fallbacks.iter().map(|fallback| ("fallback", escape_untrusted(fallback).into_owned())));
+        rows.extend(self.counters.iter().map(|(name, count)| (*name, count.to_string())));
+        rows.extend(self.loss.iter().map(|(reason, count)| ("lost", format!("{count} ({reason})"))));
+        let mut text = String::new();
+        for (name, value) in rows {
+            writeln!(text, "{name:<18}  {value}").expect("writing to a string succeeds");
+        }
+        text
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let kernel_half = match self.attached {
+            true => format!("attached ({}, {})", self.variant, self.switch_in),
+            false => "not attached".to_owned(),
+        };
+        vec![
+            ("version", self.version.to_owned()),
+            ("started", self.started.clone()),
+            ("kernel", self.kernel.clone()),
+            ("kernel half", kernel_half),
+            ("sampling", format!("{} Hz on CPU, waits from {}", self.frequency_hz, seconds(self.wait_period_ns))),
+            ("threads", self.threads.to_string()),
+            ("windows", format!("{} of {}", self.windows, seconds(self.window_ns))),
+            ("history", format!("{} of {} MiB", self.history_bytes >> 20, self.history_limit_bytes >> 20)),
+            ("own CPU time", seconds(self.self_cpu_ns)),
+            ("own memory", format!("{} MiB", self.self_rss_bytes >> 20)),
+        ]
+    }
+}
+
+fn seconds(ns: u64) -> String {
+    format!("{} s", ns as f64 / 1e9)
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProcessesAnswer {
+    processes: Vec<ProcessRow>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ProcessRow {
+    /// The pid in the host's initial PID namespace.
+    pid: u32,
+    /// The name of the thread-group leader.
+    comm: String,
+    /// The path of the executable in the process's own root; absent where it cannot be read.
+    exe: Option<String>,
+    /// Threads accounted now.
+    threads: u64,
+    /// The ids of the targets that select it.
+    targets: Vec<u32>,
+}
+
+impl From<Vec<ProcessStatus>> for ProcessesAnswer {
+    fn from(processes: Vec<ProcessStatus>) -> Self {
+        let row = |process: ProcessStatus| ProcessRow {
+            pid: process.pid,
+            comm: process.comm,
+            exe: process.exe,
+            threads: process.threads,
+            targets: process.targets.iter().map(|id| id.0).collect(),
+        };
+        Self { processes: processes.into_iter().map(row).collect() }
+    }
+}
+
+impl ProcessesAnswer {
+    fn to_text(&self) -> String {
+        if self.processes.is_empty() {
+            return "no process is selected; POST /api/v1/targets {\"select\":\"pid:N\"} selects one\n".to_owned();
+        }
+        let row = |process: &ProcessRow| {
+            let targets: Vec<_> = process.targets.iter().map(u32::to_string).collect();
+            vec![
+                process.pid.to_string(),
+                process.threads.to_string(),
+                targets.join(","),
+                escape_untrusted(&process.comm).into_owned(),
+                escape_untrusted(process.exe.as_deref().unwrap_or("-")).into_owned(),
+            ]
+        };
+        let rows: Vec<_> = self.processes.iter().map(row).collect();
+        aligned(&["PID", "THREADS", "TARGETS", "COMM", "EXE"], &rows, &[0, 1])
+    }
+}

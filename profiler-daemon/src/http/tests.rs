@@ -1,0 +1,565 @@
+//! The router as a function: every route, both forms, every refusal, and the document that describes them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap,
+    LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::fixture::{HOSTILE, MISSING, PROFILED, SELECTED, Twin, UNSELECTED, process_exists};
+use super::{AppState, router};
+use crate::pipeline::{DaemonError, QueryRange};
+
+const TABLES: [&str; 5] =
+    ["/api/v1/status", "/api/v1/processes", "/api/v1/targets", "/api/v1/breakdown", "/api/v1/hotspots"];
+const PROFILES: [(&str, &str); 4] = [
+    ("/api/v1/profile.folded", "text/plain; charset=utf-8"),
+    ("/api/v1/profile.svg", "image/svg+xml"),
+    ("/api/v1/profile.pb.gz", "application/octet-stream"),
+    ("/api/v1/profile.speedscope.json", "application/json"),
+];
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the answer is text")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    fn media_type(&self) -> &str {
+        self.headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// A router in front of a twin.
+struct Server {
+    twin: Arc<Twin>,
+    stop: watch::Sender<bool>,
+    router: axum::Router,
+}
+
+impl Server {
+    fn of(twin: Twin) -> Self {
+        let twin = Arc::new(twin);
+        let (stop, shutdown) = watch::channel(false);
+        let listen = "127.0.0.1:7070".parse().unwrap();
+        let state = AppState::with_processes(twin.clone(), listen, shutdown, process_exists);
+        Self { twin, stop, router: router(state) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn get(&self, uri: &str) -> Answer {
+        self.send(request(Method::GET, uri).header(ACCEPT, "*/*").body(Body::empty()).unwrap()).await
+    }
+
+    async fn get_json(&self, uri: &str) -> Answer {
+        self.send(request(Method::GET, uri).header(ACCEPT, "application/json").body(Body::empty()).unwrap()).await
+    }
+
+    async fn delete(&self, uri: &str) -> Answer {
+        self.send(request(Method::DELETE, uri).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post_target(&self, body: impl Into<String>) -> Answer {
+        let request = request(Method::POST, "/api/v1/targets").header(CONTENT_TYPE, "application/json");
+        self.send(request.header(ACCEPT, "application/json").body(Body::from(body.into())).unwrap()).await
+    }
+}
+
+fn working() -> Server {
+    Server::of(Twin::working())
+}
+
+fn request(method: Method, uri: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(uri).header(HOST, "localhost:7070")
+}
+
+#[tokio::test]
+async fn plain_curl_gets_tables_and_programs_get_json() {
+    let server = working();
+    for route in TABLES {
+        let text = server.get(route).await;
+        assert_eq!((text.status, text.media_type()), (StatusCode::OK, "text/plain; charset=utf-8"), "{route}");
+        assert!(text.text().ends_with('\n') && !text.text().contains('\u{1b}'), "{route}: {}", text.text());
+        let json = server.get_json(route).await;
+        assert_eq!((json.status, json.media_type()), (StatusCode::OK, "application/json"), "{route}");
+        assert!(json.json().is_object(), "{route}");
+        assert_eq!(server.get(&format!("{route}?format=json")).await.json(), json.json(), "{route}");
+        assert_eq!(server.get_json(&format!("{route}?format=text")).await.text(), text.text(), "{route}");
+    }
+}
+
+#[tokio::test]
+async fn status_tells_variant_fallbacks_counters_and_losses() {
+    let status = working().get_json("/api/v1/status").await.json();
+    assert_eq!(status["switch_in"], "kprobe");
+    assert_eq!(status["fallbacks"].as_array().unwrap().len(), 1);
+    assert_eq!(status["counters"]["stack_walks"], 123);
+    assert_eq!(status["loss"]["stack_ring_full"], 3);
+    let text = working().get("/api/v1/status").await;
+    assert!(text.text().contains("no sched_exit_tp") && text.text().contains("3 (stack_ring_full)"));
+}
+
+#[tokio::test]
+async fn a_breakdown_keeps_the_contract_and_sums_up() {
+    let breakdown = working().get_json("/api/v1/breakdown").await.json();
+    let row = &breakdown["rows"][0];
+    assert_eq!((&row["pid"], &row["comm"]), (&json!(PROFILED), &json!(HOSTILE)));
+    let parts = ["cpu_ns", "runq_ns", "throttled_ns", "steal_ns"].map(|key| row[key].as_u64().unwrap());
+    let waits: u64 = row["wait_ns"].as_object().unwrap().values().map(|ns| ns.as_u64().unwrap()).sum();
+    assert_eq!(row["wait_ns"].as_object().unwrap().len(), 11);
+    assert_eq!(row["wall_ns"].as_u64().unwrap(), parts.iter().sum::<u64>() + waits);
+    assert!(breakdown["window"]["from"].as_str().unwrap().ends_with('Z'));
+}
+
+#[tokio::test]
+async fn hotspots_name_the_function_and_take_every_parameter() {
+    let server = working();
+    let hotspots = server.get_json("/api/v1/hotspots").await.json();
+    assert_eq!(hotspots["rows"][0]["function"], "read_all");
+    let every = "/api/v1/hotspots?last=30s&pid=4711&state=cpu,wait&path=*.c&min=0.1&idle=show&by=line\
+                 &inclusive=true&kernel=true&libc=true&native=true&limit=5&sort=cpu";
+    assert_eq!(server.get(every).await.status, StatusCode::OK);
+    let asked = server.twin.asked.lock().unwrap().clone();
+    assert_eq!(asked.last(), Some(&QueryRange::Last(std::time::Duration::from_secs(30))));
+}
+
+#[tokio::test]
+async fn profiles_have_the_media_type_of_their_format_and_cannot_be_sniffed() {
+    let server = working();
+    for (route, media_type) in PROFILES {
+        let answer = server.get(route).await;
+        assert_eq!((answer.status, answer.media_type()), (StatusCode::OK, media_type), "{route}");
+        assert_eq!(answer.headers[X_CONTENT_TYPE_OPTIONS], "nosniff", "{route}");
+        assert_eq!(answer.headers[CACHE_CONTROL], "no-store", "{route}");
+        assert!(!answer.body.is_empty(), "{route}");
+    }
+}
+
+#[tokio::test]
+async fn a_flame_graph_may_run_its_script_and_reach_nothing() {
+    let answer = working().get("/api/v1/profile.svg").await;
+    let policy = answer.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && policy.contains("form-action 'none'"), "{policy}");
+    assert!(!answer.text().contains("<b>") && !answer.text().contains('\u{1b}'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pprof_endpoint_waits_and_asks_for_the_time_it_waited() {
+    let server = working();
+    let answer = server.get("/debug/pprof/profile?seconds=30&pid=4711").await;
+    assert_eq!((answer.status, answer.media_type()), (StatusCode::OK, "application/octet-stream"));
+    assert!(answer.headers[CONTENT_DISPOSITION].to_str().unwrap().starts_with("attachment"));
+    assert_eq!(&answer.body[..2], [0x1f, 0x8b], "gzip");
+    assert!(matches!(server.twin.asked.lock().unwrap()[..], [QueryRange::Between(_)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_pprof_request_gives_up_when_the_daemon_stops() {
+    let server = working();
+    server.stop.send(true).unwrap();
+    let answer = server.get("/debug/pprof/profile?seconds=3600").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.text(), "the daemon is shutting down\n");
+}
+
+#[tokio::test]
+async fn a_target_can_be_added_listed_and_ended() {
+    let server = working();
+    let added = server.post_target(r#"{"select":"pid:4713","for":"30s"}"#).await;
+    assert_eq!(added.status, StatusCode::CREATED);
+    assert_eq!((&added.json()["id"], &added.json()["select"]), (&json!(2), &json!("pid:4713")));
+    assert!(added.json()["until"].is_string());
+    assert_eq!(added.headers[LOCATION], "/api/v1/targets/2");
+    assert_eq!(server.get_json("/api/v1/targets").await.json()["targets"].as_array().unwrap().len(), 2);
+    let removed = server.delete("/api/v1/targets/2").await;
+    assert_eq!((removed.status, removed.body.len()), (StatusCode::NO_CONTENT, 0));
+    assert_eq!(server.delete("/api/v1/targets/2").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_selection_is_refused() {
+    let server = working();
+    for (body, part) in [
+        ("", "not a selection"),
+        ("[]", "not a selection"),
+        (r#"{"select":17}"#, "not a selection"),
+        (r#"{"select":"pid:1","four":"1s"}"#, "unknown field"),
+        (r#"{"select":"pod:web"}"#, "its kind is unknown"),
+        (r#"{"select":"all","for":"soon"}"#, "for `soon` is not valid: write a duration"),
+        (r#"{"select":"all","for":"1000000h"}"#, "to 720h"),
+    ] {
+        let answer = server.post_target(body).await;
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(error.contains(part) && !error.contains('\n'), "{body}: {error}");
+    }
+    let missing = server.post_target(format!(r#"{{"select":"pid:{MISSING}"}}"#)).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.twin.targets.lock().unwrap().len(), 1, "nothing was selected");
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_or_size_is_refused() {
+    let server = working();
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json-patch+json"] {
+        let request = request(Method::POST, "/api/v1/targets").header(CONTENT_TYPE, content_type);
+        let answer = server.send(request.body(Body::from(r#"{"select":"all"}"#)).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    }
+    let large = format!(r#"{{"select":"comm:{}"}}"#, "x".repeat(100_000));
+    assert_eq!(server.post_target(large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_web_page_cannot_drive_the_daemon() {
+    let server = working();
+    let post = |host: &str, origin: Option<&str>| {
+        let request = Request::builder().method(Method::POST).uri("/api/v1/targets").header(HOST, host);
+        let request = origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
+        request.header(CONTENT_TYPE, "application/json").body(Body::from(r#"{"select":"all"}"#)).unwrap()
+    };
+    assert_eq!(server.send(post("evil.example", None)).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(server.send(post("127.0.0.1:7070", Some("http://evil.example"))).await.status, StatusCode::FORBIDDEN);
+    let own = post("127.0.0.1:7070", Some("http://127.0.0.1:7070"));
+    assert_eq!(server.send(own).await.status, StatusCode::CREATED);
+    let rebound = Request::builder().uri("/api/v1/status").header(HOST, "evil.example").body(Body::empty()).unwrap();
+    assert_eq!(server.send(rebound).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_profiled_says_why() {
+    let server = working();
+    for route in ["breakdown", "hotspots", "profile.folded", "profile.svg", "profile.pb.gz"] {
+        let ask = |pid: u32| format!("/api/v1/{route}?pid={pid}");
+        assert_eq!(server.get(&ask(PROFILED)).await.status, StatusCode::OK, "{route}");
+        assert_eq!(server.get(&ask(SELECTED)).await.status, StatusCode::OK, "{route}");
+        let unselected = server.get(&ask(UNSELECTED)).await;
+        assert_eq!(unselected.status, StatusCode::CONFLICT, "{route}");
+        assert!(unselected.text().contains(r#"POST /api/v1/targets {"select":"pid:4713"}"#), "{}", unselected.text());
+        let missing = server.get(&ask(MISSING)).await;
+        assert_eq!(missing.status, StatusCode::NOT_FOUND, "{route}");
+        assert!(missing.text().starts_with("no process has pid 4714"), "{}", missing.text());
+    }
+}
+
+#[tokio::test]
+async fn a_bad_parameter_is_refused_in_the_form_the_client_wants() {
+    let server = working();
+    for (uri, message) in [
+        ("/api/v1/breakdown?last=soon", "last `soon` is not valid"),
+        ("/api/v1/breakdown?path=*.py", "unknown parameter `path`; known are last"),
+        ("/api/v1/breakdown?sort=size", "sort"),
+        ("/api/v1/hotspots?by=files", "function, line, file, thread or process"),
+        ("/api/v1/hotspots?state=nap", "disk"),
+        ("/api/v1/hotspots?path=[", "path pattern"),
+        ("/api/v1/hotspots?limit=1&limit=2", "limit is given twice"),
+        ("/api/v1/hotspots?format=xml", "format `xml` is not valid: write json or text"),
+        ("/api/v1/status?last=1s", "unknown parameter `last`"),
+        ("/api/v1/profile.folded?limit=3", "unknown parameter `limit`"),
+        ("/api/v1/profile.svg?format=json", "unknown parameter `format`"),
+        ("/debug/pprof/profile?seconds=0", "seconds `0` is not valid: write a whole number from 1 to 3600"),
+        ("/debug/pprof/profile?seconds=3601", "1 to 3600"),
+        ("/debug/pprof/profile?last=1s", "unknown parameter `last`"),
+    ] {
+        let text = server.get(uri).await;
+        assert_eq!(text.status, StatusCode::BAD_REQUEST, "{uri}");
+        assert!(text.text().contains(message) && text.text().trim_end().lines().count() == 1, "{uri}: {}", text.text());
+        let json = server.get_json(uri).await;
+        if !uri.contains("format=") {
+            assert!(json.json()["error"].as_str().unwrap().contains(message), "{uri}");
+        }
+    }
+    assert!(server.twin.asked.lock().unwrap().is_empty(), "the daemon was not asked");
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_refused_with_a_way_on() {
+    let server = working();
+    let unknown = server.get("/api/v1/nothing").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert!(unknown.text().contains("GET / lists"), "{}", unknown.text());
+    assert!(server.get_json("/api/v2").await.json()["error"].is_string());
+    let format = server.get("/api/v1/profile.xml").await;
+    assert_eq!(format.status, StatusCode::NOT_FOUND);
+    assert!(format.text().contains("profile.folded, profile.svg, profile.pb.gz"), "{}", format.text());
+    let method = server.delete("/api/v1/status").await;
+    assert_eq!(method.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(method.headers[ALLOW].to_str().unwrap().contains("GET"));
+    assert!(method.text().contains("does not take DELETE"), "{}", method.text());
+    assert_eq!(server.delete("/api/v1/targets/x").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_daemon_has_its_status() {
+    for (failure, status) in [
+        (DaemonError::NoHistory("2026-11-21T12:00:00Z".to_owned()), StatusCode::NOT_FOUND),
+        (DaemonError::Kernel("map is full".to_owned()), StatusCode::INTERNAL_SERVER_ERROR),
+        (DaemonError::ShuttingDown, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let message = failure.to_string();
+        let answer = Server::of(Twin::failing(failure)).get("/api/v1/hotspots").await;
+        assert_eq!((answer.status, answer.text().trim_end()), (status, message.as_str()));
+    }
+    let full = Server::of(Twin::failing(DaemonError::TooManyTargets(64)));
+    assert_eq!(full.post_target(r#"{"select":"all"}"#).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn ready_means_attached_or_told_to_wait() {
+    let ready = |attached: bool, selected: bool| async move {
+        let mut twin = Twin::working();
+        twin.status.attached = attached;
+        if !selected {
+            twin.targets.lock().unwrap().clear();
+        }
+        Server::of(twin).get("/readyz").await.status
+    };
+    assert_eq!(ready(true, true).await, StatusCode::OK);
+    assert_eq!(ready(false, true).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready(false, false).await, StatusCode::OK);
+    assert_eq!(working().get("/healthz").await.text(), "ok\n");
+}
+
+#[tokio::test]
+async fn metrics_carry_exact_seconds_losses_and_the_daemons_own_cost() {
+    let answer = working().get("/metrics").await;
+    assert!(answer.media_type().starts_with("application/openmetrics-text"));
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"));
+    for line in [
+        "# TYPE profilerd_cpu_seconds counter",
+        "profilerd_samples_lost_total{reason=\"stack_ring_full\"} 3.0",
+        "profilerd_samples_lost_total{reason=\"window_full\"} 0.0",
+        "profilerd_stack_walks_total 123.0",
+        "profilerd_targets 1.0",
+        "profilerd_self_cpu_seconds_total 0.5",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let disk = text.lines().find(|line| line.contains("class=\"disk\"") && line.contains("wait_seconds")).unwrap();
+    assert!(disk.starts_with("profilerd_wait_seconds_total{comm=") && disk.ends_with(" 6.0"), "{disk}");
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn the_first_page_lists_every_route_of_the_document() {
+    let server = working();
+    let document = server.get("/openapi.json").await.json();
+    let text = server.get("/").await;
+    let browser = request(Method::GET, "/").header(ACCEPT, "text/html,*/*;q=0.8").body(Body::empty()).unwrap();
+    let html = server.send(browser).await;
+    assert_eq!(html.media_type(), "text/html; charset=utf-8");
+    for path in document["paths"].as_object().unwrap().keys() {
+        assert!(text.text().contains(path) && html.text().contains(path), "{path}");
+    }
+    assert!(server.get("/debug/pprof/").await.text().contains("profile"));
+    assert!(!server.get("/debug/pprof/cmdline").await.body.is_empty());
+}
+
+/// An operation of the document.
+struct Operation {
+    method: Method,
+    path: String,
+    spec: Value,
+}
+
+impl Operation {
+    fn all(document: &Value) -> Vec<Self> {
+        let of_path = |(path, item): (&String, &Value)| {
+            let operations = item.as_object().unwrap().iter();
+            let operation = |(method, spec): (&String, &Value)| Self {
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                spec: spec.clone(),
+            };
+            operations.map(operation).collect::<Vec<_>>()
+        };
+        document["paths"].as_object().unwrap().iter().flat_map(of_path).collect()
+    }
+
+    fn parameters(&self, place: &str) -> Vec<(String, String)> {
+        let empty = Vec::new();
+        let all = self.spec["parameters"].as_array().unwrap_or(&empty);
+        let text = |example: &Value| example.as_str().map_or_else(|| example.to_string(), str::to_owned);
+        all.iter()
+            .filter(|parameter| parameter["in"] == place)
+            .map(|parameter| (parameter["name"].as_str().unwrap().to_owned(), text(&parameter["example"])))
+            .collect()
+    }
+
+    fn request(&self, query: &str, accept: &str) -> Request<Body> {
+        let path = self
+            .parameters("path")
+            .iter()
+            .fold(self.path.clone(), |path, (name, example)| path.replace(&format!("{{{name}}}"), example));
+        let request = request(self.method.clone(), &format!("{path}{query}")).header(ACCEPT, accept);
+        match self.spec["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str() {
+            None => request.body(Body::empty()).unwrap(),
+            Some(_) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(Body::from(r#"{"select":"comm:nginx","for":"30s"}"#))
+                .unwrap(),
+        }
+    }
+
+    /// Fails unless the document lists the status, and the media type for it.
+    fn check(&self, answer: &Answer, what: &str) {
+        let (method, path) = (&self.method, &self.path);
+        let documented = &self.spec["responses"][answer.status.as_str()];
+        assert!(documented.is_object(), "{method} {path} {what}: {} is not documented", answer.status);
+        match documented["content"].as_object() {
+            None => assert!(answer.body.is_empty(), "{method} {path} {what}: the body is not documented"),
+            Some(content) => {
+                let media_type = answer.media_type();
+                assert!(content.contains_key(media_type), "{method} {path} {what}: {media_type} is not documented");
+            }
+        }
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_document_is_true() {
+    let document = working().get("/openapi.json").await.json();
+    let operations = Operation::all(&document);
+    assert!(operations.len() >= 18, "{} operations", operations.len());
+    for operation in &operations {
+        for accept in ["*/*", "application/json", "text/html"] {
+            let answer = working().send(operation.request("", accept)).await;
+            assert!(answer.status.is_success(), "{} {}: {}", operation.method, operation.path, answer.status);
+            operation.check(&answer, accept);
+            for failure in [DaemonError::ShuttingDown, DaemonError::Kernel("full".to_owned())] {
+                let answer = Server::of(Twin::failing(failure)).send(operation.request("", accept)).await;
+                operation.check(&answer, "of a failing daemon");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_documented_parameter_is_understood_and_every_other_one_is_refused() {
+    let document = working().get("/openapi.json").await.json();
+    for operation in Operation::all(&document) {
+        let parameters = operation.parameters("query");
+        for (name, example) in &parameters {
+            let from = if name == "to" { "from=2020-01-01T00:00:00Z&" } else { "" };
+            let query = format!("?{from}{name}={}", encoded(example));
+            let answer = working().send(operation.request(&query, "*/*")).await;
+            let what = format!("{} {}{query}", operation.method, operation.path);
+            assert!(answer.status.is_success(), "{what}: {}", answer.text());
+            operation.check(&answer, name);
+        }
+        for query in parameters.iter().map(|(name, _)| format!("?{name}=%1b&{name}=x")).chain(["?x=1".to_owned()]) {
+            let answer = working().send(operation.request(&query, "application/json")).await;
+            if !parameters.is_empty() {
+                assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{} {}{query}", operation.method, operation.path);
+            }
+            operation.check(&answer, &query);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_knows_foreign_hosts_and_missing_processes() {
+    let document = working().get("/openapi.json").await.json();
+    for operation in Operation::all(&document) {
+        let mut foreign = operation.request("", "*/*");
+        foreign.headers_mut().insert(HOST, "evil.example".parse().unwrap());
+        operation.check(&working().send(foreign).await, "from a foreign host");
+        let mut nameless = operation.request("", "*/*");
+        nameless.headers_mut().remove(HOST);
+        operation.check(&working().send(nameless).await, "without a host");
+        if operation.path.starts_with("/api") && operation.parameters("query").iter().any(|(name, _)| name == "pid") {
+            for pid in [MISSING, UNSELECTED] {
+                let answer = working().send(operation.request(&format!("?pid={pid}"), "*/*")).await;
+                assert!(answer.status.is_client_error());
+                operation.check(&answer, "of a process that is not profiled");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn json_answers_have_the_properties_their_schema_requires() {
+    let server = working();
+    let document = server.get("/openapi.json").await.json();
+    for route in TABLES {
+        let reference = &document["paths"][route]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        let answer = server.get_json(route).await.json();
+        check_schema(&document, reference, &answer, route);
+    }
+}
+
+/// Fails unless the value has the type and the required properties of the schema, all the way down, and no property
+/// that the schema does not know.
+fn check_schema(document: &Value, schema: &Value, value: &Value, at: &str) {
+    let schema = resolved(document, schema);
+    if let Some(all) = schema["allOf"].as_array() {
+        return all.iter().for_each(|part| check_schema(document, part, value, at));
+    }
+    if let Some(required) = schema["required"].as_array() {
+        for name in required {
+            assert!(value.get(name.as_str().unwrap()).is_some(), "{at}: {name} is missing");
+        }
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(inner) = value.get(name).filter(|inner| !inner.is_null()) {
+            check_schema(document, property, inner, &format!("{at}.{name}"));
+        }
+    }
+    for (index, inner) in value.as_array().into_iter().flatten().enumerate() {
+        check_schema(document, &schema["items"], inner, &format!("{at}[{index}]"));
+    }
+    check_type(&schema["type"], value, at);
+}
+
+fn check_type(allowed: &Value, value: &Value, at: &str) {
+    let actual: &[&str] = match value {
+        Value::Null => &["null"],
+        Value::Bool(_) => &["boolean"],
+        Value::Number(number) if number.is_u64() => &["integer", "number"],
+        Value::Number(_) => &["number"],
+        Value::String(_) => &["string"],
+        Value::Array(_) => &["array"],
+        Value::Object(_) => &["object"],
+    };
+    let fits = match allowed {
+        Value::String(one) => actual.contains(&one.as_str()),
+        Value::Array(several) => several.iter().any(|one| actual.contains(&one.as_str().unwrap())),
+        _ => true,
+    };
+    assert!(fits, "{at}: {value} is not {allowed}");
+}
+
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("references resolve"),
+        None => schema,
+    }
+}
