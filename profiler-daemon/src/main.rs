@@ -1,2 +1,7 @@
 //! The `profilerd` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    profiler_daemon::cli::run()
+}

@@ -1,0 +1,84 @@
+//! `profilerd doctor`: what this host allows, and what to do about each gap.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{print_json, print_text};
+use super::sampling_flags::{HistoryFlags, SamplingFlags};
+use crate::bpf::{Check, Verdict, check_host};
+
+/// Say what this host and kernel allow, and what to do about each gap
+///
+/// Exits with 1 if profiling is impossible.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  profilerd doctor
+  profilerd doctor --json")]
+pub(super) struct DoctorArguments {
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: SamplingFlags,
+}
+
+/// One check, as JSON.
+#[derive(Debug, Serialize)]
+struct CheckRow<'a> {
+    name: &'a str,
+    status: &'a str,
+    detail: &'a str,
+    advice: &'a str,
+}
+
+/// Checks and prints.
+pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
+    let settings = arguments.sampling.settings(&HistoryFlags::default()).context("failed to read the flags")?;
+    let checks = check_host(&settings);
+    match arguments.json {
+        true => print_json(&serde_json::json!({ "checks": checks.iter().map(CheckRow::from).collect::<Vec<_>>() }))?,
+        false => print_text(&as_text(&checks))?,
+    }
+    let possible = checks.iter().all(|check| check.verdict != Verdict::Failed);
+    Ok(if possible { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl<'a> From<&'a Check> for CheckRow<'a> {
+    fn from(check: &'a Check) -> Self {
+        let status = check.verdict.name();
+        Self { name: check.name, status, detail: &check.detail, advice: &check.advice }
+    }
+}
+
+fn as_text(checks: &[Check]) -> String {
+    let mut text = String::new();
+    for check in checks {
+        writeln!(text, "{:<8}  {:<16}  {}", check.verdict.name(), check.name, check.detail)
+            .expect("writing to a string succeeds");
+        if !check.advice.is_empty() {
+            writeln!(text, "{:<28}{}", "", check.advice).expect("writing to a string succeeds");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_followed_by_what_to_do_about_it() {
+        let check = Check {
+            name: "privileges",
+            verdict: Verdict::Failed,
+            detail: "not root".to_owned(),
+            advice: "run with sudo".to_owned(),
+        };
+        let text = as_text(&[check]);
+        assert_eq!(text, "FAILED    privileges        not root\n                            run with sudo\n");
+    }
+}
