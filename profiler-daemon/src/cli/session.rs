@@ -59,7 +59,7 @@ impl Plan {
         let bar = progress_bar(self.duration);
         let profile = session.wait(self.duration, &stop, &mut |elapsed| bar.set_position(milliseconds(elapsed)));
         bar.finish_and_clear();
-        Ok(profile)
+        profile.context("failed to sample")
     }
 }
 
