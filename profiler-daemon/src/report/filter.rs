@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::calibrate::{Calibrated, Entry};
 use super::{ReportError, escape_untrusted};
-use crate::profile::{Frame, Stack, State, Task, TaskTotals, WaitClass};
+use crate::profile::{CodeKind, Frame, Stack, State, Task, TaskTotals, WaitClass};
 
 /// What a report is about. The default selects everything and hides idle time.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +85,7 @@ fn clear_states(totals: &mut TaskTotals, filter: &Filter) {
     keep(State::RunQueue, &mut totals.runq_ns);
     keep(State::Throttled, &mut totals.throttled_ns);
     keep(State::Steal, &mut totals.steal_ns);
-    keep(State::OnCpu(crate::profile::CodeKind::Native), &mut totals.cpu_ns);
+    keep(State::OnCpu(CodeKind::Native), &mut totals.cpu_ns);
     WaitClass::ALL.iter().for_each(|class| keep(State::Wait(*class), &mut totals.wait_ns[*class as usize]));
     totals.idle_ns = totals.idle_ns.min(totals.blocked_ns());
     totals.began_before_attach_ns = totals.began_before_attach_ns.min(totals.blocked_ns());
@@ -175,7 +175,6 @@ impl PathGlob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::CodeKind;
 
     #[test]
     fn states_are_read_by_name_and_wait_means_every_reason() {

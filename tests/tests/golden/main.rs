@@ -2,6 +2,8 @@
 //!
 //! `BLESS=1 cargo test -p profiler-tests --test golden` writes the files anew; read the difference before committing it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;

@@ -29,7 +29,7 @@ fn native() -> Profile {
     let step = frame("native:matrix::step@solver");
     let dot = inlined("matrix::dot");
     builder.sample(task, cpu(CodeKind::Native), stack(&[dot, step.clone()], &main), 60);
-    builder.sample(task, cpu(CodeKind::Native), stack(&[step.clone()], &main), 20);
+    builder.sample(task, cpu(CodeKind::Native), stack(std::slice::from_ref(&step), &main), 20);
     builder.sample(task, cpu(CodeKind::Native), stack(&[unknown("libstripped.so", Reason::Stripped), step], &main), 9);
     builder.sample(
         task,
@@ -124,7 +124,7 @@ fn threads() -> Profile {
     });
     let java = builder.task(500, 501, "java", "http-nio-8080");
     let method = jvm_frame("com.example.Shop.checkout", "Shop.java", 77);
-    builder.sample(java, cpu(CodeKind::Jvm), stack(&[method.clone()], &[]), 10);
+    builder.sample(java, cpu(CodeKind::Jvm), stack(std::slice::from_ref(&method), &[]), 10);
     builder.sample(java, State::Throttled, stack(&[method], &[]), 10);
     builder.sample(java, wait(WaitClass::Poll), Stack::default(), 5);
     builder.totals(java, |totals| {
