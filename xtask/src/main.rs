@@ -1,6 +1,7 @@
 //! Every task of the repository: `cargo xtask VERB`.
 mod apt;
 mod bpf_object;
+mod bpf_rustc;
 mod bpf_sources;
 mod bpf_toolchain;
 mod command;
@@ -27,7 +28,8 @@ struct Invocation {
 }
 
 fn main() -> ExitCode {
-    match Invocation::parse().verb.run() {
+    let result = if bpf_rustc::is_asked_for() { bpf_rustc::run() } else { Invocation::parse().verb.run() };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,7 +1,8 @@
 //! `build-ebpf`: builds the kernel half, and keeps the committed objects honest.
+use crate::bpf_object::Likeness;
 use crate::bpf_toolchain::{self, BPF_LINKER_VERSION, Compiler};
 use crate::command::Command;
-use crate::{bpf_object, bpf_sources, repository};
+use crate::{bpf_object, bpf_rustc, bpf_sources, repository};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ const PROGRAM: &str = "profiler-ebpf";
 ///
 /// Builds each variant of `profiler-ebpf`, strips debugging sections but keeps BTF, checks the result, and puts it
 /// under `profiler-ebpf/prebuilt` together with a hash of the sources, all of it to be committed. The build is
-/// reproducible: the same sources and tools give the same bytes in any folder.
+/// reproducible: the same sources and tools give the same programs in any folder.
 #[derive(Args)]
 pub(crate) struct BuildEbpf {
     /// Build nothing; fail if the committed objects are not those of the current sources.
@@ -100,6 +101,7 @@ impl Tools {
 
     fn build(&self, feature: &str, object: &Path, locked: bool) -> Result<PathBuf> {
         let target_dir = repository::target_dir().join("bpf");
+        let wrapper = bpf_rustc::install_into(&target_dir)?;
         self.compiler
             .build(&self.linker)
             .args(["--release", "--no-default-features", "--features", feature])
@@ -107,6 +109,8 @@ impl Tools {
             .dir(repository::kernel_half())
             .env("CARGO_TARGET_DIR", &target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\u{1f}"))
+            .env("RUSTC_WRAPPER", wrapper)
+            .env(bpf_rustc::MARK, "1")
             .advice("mend the compiler's complaints above; if they are about `core`, run `cargo xtask setup --for build-ebpf`")
             .run()?;
         let built = target_dir.join("bpfel-unknown-none/release").join(PROGRAM);
@@ -121,17 +125,19 @@ impl Tools {
         Ok(object.to_owned())
     }
 
-    /// With the recorded tools a rebuild must give the committed bytes; with other tools it need not.
+    /// With the recorded tools a rebuild must give the committed programs; with other tools it need not.
     fn compare_with_committed(&self, object: &Path) -> Result<()> {
         let committed = repository::prebuilt().join(object.file_name().unwrap_or_default());
-        let same = std::fs::read(&committed).ok() == std::fs::read(object).ok();
-        match (same, bpf_sources::was_built_with(&self.names())) {
-            (true, _) => eprintln!("{} is byte for byte the committed one", object.display()),
-            (false, false) => eprintln!("{} differs from the committed one, built with other tools", object.display()),
-            (false, true) => bail!(
-                "`{}` differs from the committed one though the tools are the same: run `cargo xtask build-ebpf` and \
-                 commit profiler-ebpf/prebuilt",
-                object.display()
+        let shown = object.display();
+        match (bpf_object::compare(object, &committed)?, bpf_sources::was_built_with(&self.names())) {
+            (Likeness::Same, _) => eprintln!("{shown} is byte for byte the committed one"),
+            (Likeness::SameCode, _) => {
+                eprintln!("{shown} holds the programs of the committed one, its types in another order")
+            }
+            (Likeness::Different, false) => eprintln!("{shown} differs from the committed one, built with other tools"),
+            (Likeness::Different, true) => bail!(
+                "`{shown}` differs from the committed one though the tools are the same: run `cargo xtask build-ebpf` \
+                 and commit profiler-ebpf/prebuilt"
             ),
         }
         Ok(())
