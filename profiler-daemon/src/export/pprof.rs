@@ -15,7 +15,7 @@ use prost::Message;
 use super::label::stack_of;
 use super::{ExportError, ExportOptions};
 use crate::profile::{Frame, FrameKind, State, Task};
-use crate::report::{Calibrated, Entry};
+use crate::report::{Calibrated, Entry, escape_untrusted};
 
 pub mod proto;
 
@@ -152,7 +152,9 @@ impl<'a> Builder<'a> {
         proto::ValueType { r#type: self.string(name), unit: self.string(unit) }
     }
 
+    /// The index of a text. Readers print texts as they are, so what could steer a terminal is spelled out here.
     fn string(&mut self, text: &str) -> i64 {
+        let text = &*escape_untrusted(text);
         if let Some(at) = self.strings.get(text) {
             return *at;
         }
