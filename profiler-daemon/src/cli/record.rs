@@ -14,7 +14,7 @@ use crate::report::Filter;
 /// Sample processes and write a file that other tools read
 ///
 /// The end of the file's name chooses the format: .folded for flame graph tools, .svg for a flame graph, .pb.gz for
-/// `go tool pprof`, .speedscope.json for https://www.speedscope.app. An existing file is replaced when the new one is
+/// `go tool pprof`, .speedscope.json for speedscope.app. An existing file is replaced when the new one is
 /// whole.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:

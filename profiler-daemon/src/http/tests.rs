@@ -486,6 +486,27 @@ async fn every_documented_parameter_is_understood_and_every_other_one_is_refused
 }
 
 #[tokio::test]
+async fn the_document_knows_every_refusal_of_a_selection() {
+    let document = working().get("/openapi.json").await.json();
+    let operations = Operation::all(&document);
+    let add = operations.iter().find(|operation| operation.method == Method::POST).unwrap();
+    let check = async |server: &Server, content_type: &str, body: String, status: StatusCode| {
+        let request = request(Method::POST, &add.path).header(CONTENT_TYPE, content_type);
+        let answer = server.send(request.body(Body::from(body)).unwrap()).await;
+        assert_eq!(answer.status, status);
+        add.check(&answer, "refusing");
+    };
+    let server = working();
+    check(&server, "text/plain", "{}".to_owned(), StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+    check(&server, "application/json", " ".repeat(100_000), StatusCode::PAYLOAD_TOO_LARGE).await;
+    check(&server, "application/json", "{}".to_owned(), StatusCode::BAD_REQUEST).await;
+    let missing = format!(r#"{{"select":"pid:{MISSING}"}}"#);
+    check(&server, "application/json", missing, StatusCode::NOT_FOUND).await;
+    let full = Server::of(Twin::failing(DaemonError::TooManyTargets(64)));
+    check(&full, "application/json", r#"{"select":"all"}"#.to_owned(), StatusCode::CONFLICT).await;
+}
+
+#[tokio::test]
 async fn the_document_knows_foreign_hosts_and_missing_processes() {
     let document = working().get("/openapi.json").await.json();
     for operation in Operation::all(&document) {

@@ -99,7 +99,7 @@ fn families_of_status(status: &Status, targets: usize) -> Vec<Family> {
         ),
         Family::gauge("profilerd_targets", "Selections in force", targets as f64),
         Family::gauge("profilerd_threads", "Threads accounted now", status.threads as f64),
-        Family::gauge("profilerd_windows", "Windows in memory", status.windows as f64),
+        Family::gauge("profilerd_history_windows", "Windows in memory", status.windows as f64),
         Family::gauge("profilerd_history_bytes", "Memory the windows take", status.history_bytes as f64),
         Family::gauge(
             "profilerd_history_limit_bytes",
@@ -176,12 +176,14 @@ impl Family {
     }
 }
 
+/// All metrics. A name that stands twice, which readers refuse, counts once.
 #[derive(Debug)]
 struct Exposition(Vec<Family>);
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for family in &self.0 {
+        let mut names = BTreeSet::new();
+        for family in self.0.iter().filter(|family| names.insert(&family.name)) {
             let mut metric = encoder.encode_descriptor(&family.name, &family.help, None, family.kind)?;
             for (labels, value) in &family.series {
                 match labels.is_empty() {
@@ -221,6 +223,18 @@ mod tests {
         let second = vec![("late".to_owned(), totals(1_000_000)), ("first-199".to_owned(), totals(802))];
         let by_name = bounded(second, &mut names);
         assert_eq!((by_name["first-199"].cpu_ns, by_name["other"].cpu_ns), (802, 1_000_000));
+    }
+
+    #[test]
+    fn no_metric_stands_twice() {
+        let counters = vec![("windows", 1), ("targets", 2), ("stack_walks", 3)];
+        let status = Status { counters, ..Status::default() };
+        let text = exposition(families_of_status(&status, 1)).unwrap();
+        let mut names: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        names.sort_unstable_by_key(|line| line.split(' ').nth(2));
+        let distinct: BTreeSet<_> = names.iter().map(|line| line.split(' ').nth(2)).collect();
+        assert_eq!(distinct.len(), names.len(), "{names:#?}");
+        assert!(text.contains("profilerd_windows_total 1.0") && text.contains("profilerd_targets 1.0"), "{text}");
     }
 
     #[test]
