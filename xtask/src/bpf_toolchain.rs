@@ -63,11 +63,12 @@ impl Compiler {
 
     /// `cargo build` for the kernel's target, its linker first on `PATH`. The caller adds profile and features.
     pub(crate) fn build(&self, linker: &Path) -> Command {
-        let cargo = match self.origin {
-            Origin::Distribution => Command::new("/usr/bin/cargo").arg("build"),
-            Origin::RustupNightly => self.nightly_cargo("build"),
-        };
-        self.configured(cargo).path_first(linker.parent().unwrap_or(Path::new("/")))
+        self.cargo("build").path_first(linker.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// `cargo doc` for the kernel's target.
+    pub(crate) fn doc(&self) -> Command {
+        self.cargo("doc")
     }
 
     /// `cargo clippy` for the kernel's target; `None` if this compiler came without clippy.
@@ -81,18 +82,22 @@ impl Compiler {
             }
             Origin::RustupNightly => {
                 let there = Command::new("rustup").args(["run", "nightly", "cargo", "clippy", "--version"]).read();
-                there.map(|_| self.configured(self.nightly_cargo("clippy")))
+                there.map(|_| self.cargo("clippy"))
             }
         }
     }
 
-    fn nightly_cargo(&self, verb: &str) -> Command {
-        Command::new("rustup").args(["run", "nightly", "cargo", verb, "-Zbuild-std=core"])
+    fn cargo(&self, verb: &str) -> Command {
+        let command = match self.origin {
+            Origin::Distribution => Command::new("/usr/bin/cargo").arg(verb),
+            Origin::RustupNightly => Command::new("rustup").args(["run", "nightly", "cargo", verb, "-Zbuild-std=core"]),
+        };
+        self.configured(command)
     }
 
     fn configured(&self, command: Command) -> Command {
         let command = match self.origin {
-            Origin::Distribution => command.env("RUSTC", "/usr/bin/rustc"),
+            Origin::Distribution => command.env("RUSTC", "/usr/bin/rustc").env("RUSTDOC", "/usr/bin/rustdoc"),
             Origin::RustupNightly => command,
         };
         command.args(["--target", TARGET]).env("RUSTC_BOOTSTRAP", "1")

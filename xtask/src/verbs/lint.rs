@@ -48,15 +48,20 @@ fn lint_kernel_half() -> Result<()> {
     let Some(compiler) = Compiler::detect() else { return skip("there is no BPF toolchain") };
     for feature in ["storage", "hash"] {
         let Some(clippy) = compiler.clippy() else { return skip("the BPF toolchain has no clippy") };
-        clippy
-            .args(["--release", "--no-default-features", "--features", feature, "--", "-D", "warnings"])
-            .dir(repository::kernel_half())
-            .env("CARGO_TARGET_DIR", repository::target_dir().join("bpf-lint"))
-            .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"")
-            .advice("mend what clippy names above")
-            .run()?;
+        let clippy = for_kernel_half(clippy, feature).args(["--", "-D", "warnings"]);
+        clippy.advice("mend what clippy names above").run()?;
+        let doc = for_kernel_half(compiler.doc(), feature).args(["--no-deps", "--document-private-items"]);
+        doc.env("RUSTDOCFLAGS", "-D warnings").advice("mend what rustdoc names above").run()?;
     }
     Ok(())
+}
+
+fn for_kernel_half(command: Command, feature: &str) -> Command {
+    command
+        .args(["--release", "--no-default-features", "--features", feature])
+        .dir(repository::kernel_half())
+        .env("CARGO_TARGET_DIR", repository::target_dir().join("bpf-lint"))
+        .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"")
 }
 
 fn skip(why: &str) -> Result<()> {
