@@ -9,16 +9,22 @@ use serde::Serialize;
 
 use super::output::{print_json, print_text};
 use super::sampling_flags::{HistoryFlags, SamplingFlags};
+use super::target_checks::check_target;
 use crate::bpf::{Check, Verdict, check_host};
+use crate::process::ProcWorld;
+use crate::settings::quantity::parse_number;
 
-/// Say what this host and kernel allow, and what to do about each gap
+/// Say what this host, its kernel and a process allow, and what to do about each gap
 ///
 /// Exits with 1 if profiling is impossible.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   profilerd doctor
-  profilerd doctor --json")]
+  profilerd doctor --pid 4711 --json")]
 pub(super) struct DoctorArguments {
+    /// Look at this process, too
+    #[arg(long, value_name = "N")]
+    pid: Option<String>,
     /// Print JSON instead of text
     #[arg(long)]
     json: bool,
@@ -38,7 +44,10 @@ struct CheckRow<'a> {
 /// Checks and prints.
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.sampling.settings(&HistoryFlags::default()).context("failed to read the flags")?;
-    let checks = check_host(&settings);
+    let pid = arguments.pid.as_deref().map(|text| parse_number("--pid", text, 1..=i32::MAX as u32));
+    let pid = pid.transpose().context("failed to read the flags")?;
+    let mut checks = check_host(&settings);
+    checks.extend(pid.into_iter().flat_map(|pid| check_target(pid, &ProcWorld)));
     match arguments.json {
         true => print_json(&serde_json::json!({ "checks": checks.iter().map(CheckRow::from).collect::<Vec<_>>() }))?,
         false => print_text(&as_text(&checks))?,

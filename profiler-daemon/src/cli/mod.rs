@@ -14,6 +14,7 @@ mod sampling_flags;
 mod selection;
 mod serve;
 mod session;
+mod target_checks;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
