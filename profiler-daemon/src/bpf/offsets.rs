@@ -49,8 +49,11 @@ const FIELDS: &[Row] = &[
     ("SOCK_FAMILY", "sock", &["__sk_common", "skc_family"], Required),
 ];
 
+/// A struct and the path to a field in it.
+type Candidate = (&'static str, &'static [&'static str]);
+
 /// Fields whose name or form differs between kernels or architectures.
-const ALTERNATIVES: &[(&str, &[(&str, &[&str])])] = &[
+const ALTERNATIVES: &[(&str, &[Candidate])] = &[
     ("TASK_STATE", &[("task_struct", &["__state"]), ("task_struct", &["state"])]),
     ("REGS_SYSCALL", &[("pt_regs", &["orig_ax"]), ("pt_regs", &["syscallno"])]),
     ("REGS_ARGUMENT0", &[("pt_regs", &["di"]), ("pt_regs", &["orig_x0"])]),

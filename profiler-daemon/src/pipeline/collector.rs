@@ -322,9 +322,9 @@ impl Books {
             return;
         }
         let now = Instant::now();
-        match self.shared.registry.observe_addresses(event.image, event.user, now, &ProcWorld) {
-            Some(image) => self.shared.runtimes.observe(&image, now, &ProcWorld),
-            None => self.aggregator.add_loss(LossReason::ProcessGone),
+        // A process that is gone already is counted when its stacks are named.
+        if let Some(image) = self.shared.registry.observe_addresses(event.image, event.user, now, &ProcWorld) {
+            self.shared.runtimes.observe(&image, now, &ProcWorld);
         }
     }
 

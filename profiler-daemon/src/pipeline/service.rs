@@ -16,7 +16,7 @@ use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
 use crate::settings::{SamplingSettings, Selector};
 use crate::store::Ring;
-use crate::sys::clock;
+use crate::sys::{clock, descriptors};
 
 /// A running pipeline. Dropping it detaches and unloads the kernel half.
 pub struct Service {
@@ -44,6 +44,10 @@ impl Service {
     }
 
     fn launch(settings: &SamplingSettings, kernel: (Kernel, crate::bpf::Rings)) -> Result<Arc<Self>, StartError> {
+        // The executables of processes are kept open; with the old limit, fewer are.
+        if let Err(error) = descriptors::raise_limit() {
+            tracing::warn!("failed to raise the limit on open files: {error}");
+        }
         let shared = Arc::new(Shared {
             ring: Mutex::new(Ring::new(settings.history, settings.history_bytes)),
             registry: Registry::new(),
