@@ -155,6 +155,6 @@ fn install_linker() -> Result<()> {
         .args(["--no-default-features", "--features", &format!("llvm-{major}")])
         .env("LLVM_PREFIX", &prefix)
         .env(&format!("LLVM_SYS_{major}{}_PREFIX", llvm.minor), &prefix)
-        .advice(format!("check that this version of bpf-linker has the feature llvm-{major}"))
+        .advice(format!("cargo says above why; this version of bpf-linker must have the feature llvm-{major}"))
         .run()
 }

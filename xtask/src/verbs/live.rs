@@ -62,7 +62,7 @@ impl Live {
     fn test(&self, daemon: &Path, objects: Option<&Path>) -> Result<()> {
         eprintln!("\nlive tests on the {} objects", if objects.is_some() { "rebuilt" } else { "committed" });
         let mut command = Command::cargo()
-            .args(["test", "-p", "profiler-tests", "--test", "live_*", "--", "--test-threads=1"])
+            .args(["test", "-p", "profiler-tests", "--test", "live_*", "--no-fail-fast", "--", "--test-threads=1"])
             .args(self.filter.as_deref())
             .env("PROFILERD_BIN", daemon)
             .env("PROFILERD_LIVE", if host::is_ci() { "required" } else { "auto" })

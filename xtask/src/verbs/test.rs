@@ -44,10 +44,15 @@ impl Test {
 
 fn run_unprivileged(filter: Option<&str>) -> Result<()> {
     const ADVICE: &str = "the failed test's message above says what is wrong; `cargo test NAME` runs it alone";
-    Command::cargo().args(["test", "--workspace", "--exclude", "profiler-tests"]).args(filter).advice(ADVICE).run()?;
+    Command::cargo()
+        .args(["test", "--workspace", "--exclude", "profiler-tests", "--no-fail-fast"])
+        .args(filter)
+        .advice(ADVICE)
+        .run()?;
     let files = unprivileged_files()?;
     let named = files.iter().flat_map(|file| ["--test", file]);
-    let command = Command::cargo().args(["test", "-p", "profiler-tests", "--lib", "--bins"]).args(named);
+    let command =
+        Command::cargo().args(["test", "-p", "profiler-tests", "--lib", "--bins", "--no-fail-fast"]).args(named);
     command.args(filter).advice(ADVICE).run()
 }
 
