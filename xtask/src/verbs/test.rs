@@ -6,6 +6,7 @@ use crate::need::Ring;
 use crate::{host, repository};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use std::path::Path;
 
 /// Run every test that can run here.
 ///
@@ -56,17 +57,31 @@ fn run_unprivileged(filter: Option<&str>) -> Result<()> {
     command.args(filter).advice(ADVICE).run()
 }
 
-/// The test files of `profiler-tests` that are not live ones.
+/// The test programs of `profiler-tests` that are not live ones.
 fn unprivileged_files() -> Result<Vec<String>> {
     let dir = repository::root().join("tests/tests");
-    let entries = match dir.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("failed to read folder `{}`", dir.display())),
-    };
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut files: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned())).collect();
-    files.retain(|name| !name.starts_with("live_"));
-    files.sort();
-    Ok(files)
+    let entries = dir.read_dir().with_context(|| format!("failed to read folder `{}`", dir.display()))?;
+    let mut programs: Vec<_> = entries.flatten().filter_map(|entry| test_program(&entry.path())).collect();
+    programs.retain(|name| !name.starts_with("live_"));
+    programs.sort();
+    Ok(programs)
+}
+
+/// What cargo calls the test program at `path`: a file, or a folder with a `main.rs`.
+fn test_program(path: &Path) -> Option<String> {
+    let is_one = path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file();
+    is_one.then(|| Some(path.file_stem()?.to_string_lossy().into_owned()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_programs_in_files_and_in_folders_are_run_and_live_ones_are_not() {
+        let programs = unprivileged_files().unwrap();
+        assert!(programs.iter().any(|name| name == "golden"), "{programs:?}");
+        assert!(programs.iter().any(|name| name == "strat_simulation"), "{programs:?}");
+        assert!(!programs.iter().any(|name| name.starts_with("live_")), "{programs:?}");
+    }
 }
