@@ -88,8 +88,8 @@ impl IntoResponses for ReportRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = Refusals::responses();
         all.extend(refusals(&[
-            ("404", "No process has this pid, or no window covers this time"),
-            ("409", "The process exists but is not selected; the message says how to select it"),
+            ("404", "No process has this pid or matches, or no window covers this time"),
+            ("409", "The process exists, or some match, but none is selected; the message says how to select it"),
         ]));
         all
     }

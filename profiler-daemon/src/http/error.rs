@@ -61,10 +61,13 @@ impl From<ExportError> for ApiError {
 impl From<DaemonError> for ApiError {
     fn from(error: DaemonError) -> Self {
         let status = match &error {
-            DaemonError::NoSuchProcess(_) | DaemonError::NoSuchTarget(_) | DaemonError::NoHistory(_) => {
-                StatusCode::NOT_FOUND
+            DaemonError::NoSuchProcess(_)
+            | DaemonError::NothingMatches(_)
+            | DaemonError::NoSuchTarget(_)
+            | DaemonError::NoHistory(_) => StatusCode::NOT_FOUND,
+            DaemonError::NotSelected(_) | DaemonError::NothingSelected(_) | DaemonError::TooManyTargets(_) => {
+                StatusCode::CONFLICT
             }
-            DaemonError::NotSelected(_) | DaemonError::TooManyTargets(_) => StatusCode::CONFLICT,
             DaemonError::Kernel(_) => StatusCode::INTERNAL_SERVER_ERROR,
             DaemonError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -1,5 +1,6 @@
 //! A twin of the daemon for tests: canned answers, and the refusals that a real one can give.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -104,6 +105,18 @@ impl Daemon for Twin {
         self.fail()?;
         self.asked.lock().unwrap().push(range);
         Ok(profile())
+    }
+
+    fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError> {
+        self.fail()?;
+        let pids: &[u32] = match selector.to_string().as_str() {
+            "exe:/usr/bin/python3" => &[PROFILED],
+            "exe:/usr/bin/quiet" => &[SELECTED],
+            "exe:/usr/bin/unselected" => &[UNSELECTED],
+            "cgroup:/system.slice" => &[PROFILED, UNSELECTED],
+            _ => &[],
+        };
+        Ok(pids.iter().copied().collect())
     }
 
     fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {

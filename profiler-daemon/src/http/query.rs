@@ -1,5 +1,7 @@
 //! The query of a request, as pairs, and what they mean.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
@@ -7,7 +9,8 @@ use axum::http::{StatusCode, Uri};
 use super::error::ApiError;
 use crate::pipeline::{Daemon, DaemonError, QueryRange};
 use crate::profile::Profile;
-use crate::settings::{ReportQuery, SettingsError, TimeChoice};
+use crate::report::Filter;
+use crate::settings::{ReportQuery, Selector, SettingsError, TimeChoice};
 
 /// The decoded `name=value` pairs of a query, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,20 +82,47 @@ pub fn query_range(time: TimeChoice) -> QueryRange {
     }
 }
 
-/// The profile of the time asked for. If a process is asked for that was not profiled then, the error says why.
+/// The profile of the time asked for; narrows the filter to the processes that the query's selectors mean now.
+///
+/// If only processes are asked for that were not profiled then, the error says why.
 pub fn selected_profile(
     daemon: &dyn Daemon,
     query: &ReportQuery,
+    filter: &mut Filter,
     process_exists: impl Fn(u32) -> bool,
 ) -> Result<Profile, ApiError> {
     let profile = daemon.profile(query_range(query.time));
-    if let Some(pid) = query.pid {
-        let known = |profile: &Profile| profile.tasks.iter().any(|task| task.process.pid == pid);
-        let selected = || daemon.processes().iter().any(|process| process.pid == pid);
-        if !profile.as_ref().is_ok_and(known) && !selected() {
-            let missing = if process_exists(pid) { DaemonError::NotSelected } else { DaemonError::NoSuchProcess };
-            return Err(missing(pid).into());
+    let known = |pids: &BTreeSet<u32>| {
+        let profiled = |profile: &Profile| profile.tasks.iter().any(|task| pids.contains(&task.process.pid));
+        profile.as_ref().is_ok_and(profiled) || daemon.processes().iter().any(|process| pids.contains(&process.pid))
+    };
+    if let Some(pid) = query.pid.filter(|pid| !known(&[*pid].into())) {
+        let missing = if process_exists(pid) { DaemonError::NotSelected } else { DaemonError::NoSuchProcess };
+        return Err(missing(pid).into());
+    }
+    if let Some(first) = query.selectors.first() {
+        let pids = selected_pids(daemon, query)?;
+        if !known(&pids) {
+            return Err(DaemonError::NothingSelected(printable(first)).into());
         }
+        filter.pids = Some(pids);
     }
     Ok(profile?)
+}
+
+/// The processes alive now that the query's pid and all of its selectors mean: at least one.
+fn selected_pids(daemon: &dyn Daemon, query: &ReportQuery) -> Result<BTreeSet<u32>, DaemonError> {
+    let mut pids = query.pid.map(|pid| BTreeSet::from([pid]));
+    for selector in &query.selectors {
+        let mut found = daemon.resolve(selector)?;
+        found.retain(|pid| pids.as_ref().is_none_or(|pids| pids.contains(pid)));
+        pids = Some(found);
+    }
+    let asked = query.pid.map(Selector::Pid).into_iter().chain(query.selectors.iter().cloned());
+    let all = || asked.map(|selector| printable(&selector)).collect::<Vec<_>>().join(" and ");
+    pids.filter(|pids| !pids.is_empty()).ok_or_else(|| DaemonError::NothingMatches(all()))
+}
+
+fn printable(selector: &Selector) -> String {
+    selector.to_string().escape_debug().to_string()
 }

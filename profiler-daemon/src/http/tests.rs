@@ -266,6 +266,51 @@ async fn a_process_that_is_not_profiled_says_why() {
 }
 
 #[tokio::test]
+async fn executables_and_cgroups_stand_for_the_processes_they_mean_now() {
+    let server = working();
+    let rows = async |query: &str| {
+        let answer = server.get_json(&format!("/api/v1/breakdown?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}");
+        answer.json()["rows"].as_array().unwrap().len()
+    };
+    for query in ["exe=/usr/bin/python3", "cgroup=/system.slice/", "exe=/usr/bin/python3&cgroup=/system.slice&pid=4711"]
+    {
+        assert_eq!(rows(query).await, 1, "{query}");
+    }
+    assert_eq!(rows("exe=/usr/bin/quiet").await, 0, "it is selected and has no time");
+    let folded = server.get("/api/v1/profile.folded?exe=/usr/bin/quiet").await;
+    assert_eq!((folded.status, folded.text()), (StatusCode::OK, ""));
+    let hotspots = server.get_json("/api/v1/hotspots?exe=/usr/bin/quiet").await.json();
+    assert_eq!(hotspots["total_ns"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_executable_or_a_cgroup_without_a_profiled_process_says_why() {
+    let server = working();
+    for route in ["/api/v1/breakdown", "/api/v1/hotspots", "/api/v1/profile.svg", "/debug/pprof/profile"] {
+        for (query, status, message) in [
+            ("exe=/bin/%1b", StatusCode::NOT_FOUND, "no process alive now matches exe:/bin/\\u{1b}; GET"),
+            ("cgroup=/none", StatusCode::NOT_FOUND, "no process alive now matches cgroup:/none; GET"),
+            (
+                "exe=/usr/bin/quiet&cgroup=/system.slice&pid=4711",
+                StatusCode::NOT_FOUND,
+                "no process alive now matches pid:4711 and exe:/usr/bin/quiet and cgroup:/system.slice; GET",
+            ),
+            (
+                "exe=/usr/bin/unselected",
+                StatusCode::CONFLICT,
+                r#"POST /api/v1/targets {"select":"exe:/usr/bin/unselected"}"#,
+            ),
+        ] {
+            let answer = server.get(&format!("{route}?{query}")).await;
+            assert_eq!(answer.status, status, "{route} {query}");
+            let text = answer.text();
+            assert!(text.contains(message) && text.trim_end().lines().count() == 1, "{route} {query}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_bad_parameter_is_refused_in_the_form_the_client_wants() {
     let server = working();
     for (uri, message) in [
@@ -282,6 +327,8 @@ async fn a_bad_parameter_is_refused_in_the_form_the_client_wants() {
         ("/api/v1/profile.svg?format=json", "unknown parameter `format`"),
         ("/debug/pprof/profile?seconds=0", "seconds `0` is not valid: write a whole number from 1 to 3600"),
         ("/debug/pprof/profile?seconds=3601", "1 to 3600"),
+        ("/api/v1/hotspots?exe=python3", "exe `python3` is not valid: write an absolute path"),
+        ("/api/v1/profile.folded?cgroup=", "cgroup `` is not valid: write an absolute path"),
         ("/debug/pprof/profile?last=1s", "unknown parameter `last`"),
     ] {
         let text = server.get(uri).await;

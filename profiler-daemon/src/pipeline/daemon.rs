@@ -1,5 +1,6 @@
 //! What a running daemon can be asked and told: the one door of `http` and `cli` into the pipeline.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
@@ -19,6 +20,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn remove_target(&self, id: TargetId) -> Result<(), DaemonError>;
     /// The windows that overlap the range, merged; includes the open window if the range reaches it.
     fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError>;
+    /// The pids of the processes alive now that the selector means, whether selected or not.
+    fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError>;
     /// Exact totals since the start of the daemon, by the name of the process.
     fn lifetime_totals(&self) -> Vec<(String, TaskTotals)>;
 }
@@ -112,6 +115,12 @@ pub enum DaemonError {
     /// The process exists but is not selected.
     #[error("process {0} is not selected; select it with POST /api/v1/targets {{\"select\":\"pid:{0}\"}}")]
     NotSelected(u32),
+    /// No process matches what was asked for; named in text that is safe to print.
+    #[error("no process alive now matches {0}; GET /api/v1/processes lists the selected ones")]
+    NothingMatches(String),
+    /// Processes match a selector, but none of them is selected; the selector in text that is safe to print.
+    #[error("no process that matches {0} is selected; select with POST /api/v1/targets {{\"select\":\"{0}\"}}")]
+    NothingSelected(String),
     /// There is no such target.
     #[error("no target has id {0}; GET /api/v1/targets lists them")]
     NoSuchTarget(u32),

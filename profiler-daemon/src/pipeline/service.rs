@@ -1,5 +1,6 @@
 //! A running pipeline as a [`Daemon`]: sends commands to the collector and reads the store.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use super::namer::{Shared, start_namer};
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
 use crate::bpf::{Kernel, LoadError};
-use crate::process::{ProcessError, Registry, in_initial_pid_namespace};
+use crate::process::{ProcWorld, ProcessError, Registry, in_initial_pid_namespace, resolve};
 use crate::profile::merge::merge_profiles;
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
@@ -154,6 +155,14 @@ impl Daemon for Service {
             return Err(DaemonError::NoHistory(self.history_begins(&open)));
         }
         Ok(merge_profiles(stored.iter().map(AsRef::as_ref).chain(open_part)))
+    }
+
+    fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError> {
+        match resolve(selector, &ProcWorld) {
+            Ok(pids) => Ok(pids.into_iter().collect()),
+            Err(ProcessError::NoSuchProcess(pid)) => Err(DaemonError::NoSuchProcess(pid)),
+            Err(error) => Err(DaemonError::Kernel(error.to_string())),
+        }
     }
 
     fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {

@@ -20,6 +20,18 @@ pub const PARAMETERS: &[Parameter] = &[
     row("to", "The moment to end at, in RFC 3339; now unless given. Needs `from`.", &[], "2026-11-21T12:01:00Z"),
     row("pid", "Only the process with this pid in the host's initial PID namespace.", &[], "4711"),
     row("comm", "Only processes whose thread-group leader has this name.", &[], "nginx"),
+    row(
+        "exe",
+        "Only processes that run this executable, and their children; found are those alive now.",
+        &[],
+        "/usr/bin/python3",
+    ),
+    row(
+        "cgroup",
+        "Only processes in this cgroup or below it, and their children; found are those alive now.",
+        &[],
+        "/system.slice",
+    ),
     row("thread", "Only threads of this name, or the one with this tid.", &[], "worker-1"),
     row("state", "Only these states, separated by commas; `wait` means every wait.", &[], "cpu,disk"),
     row("path", "Only rows whose source file matches this glob.", &[], "/app/**/*.py"),
@@ -40,7 +52,8 @@ pub const PARAMETERS: &[Parameter] = &[
 ];
 
 /// The parameters of a breakdown.
-pub const BREAKDOWN: &[&str] = &["last", "from", "to", "pid", "comm", "thread", "state", "min", "limit", "sort"];
+pub const BREAKDOWN: &[&str] =
+    &["last", "from", "to", "pid", "comm", "exe", "cgroup", "thread", "state", "min", "limit", "sort"];
 
 /// The parameters of hotspots.
 pub const HOTSPOTS: &[&str] = &[
@@ -49,6 +62,8 @@ pub const HOTSPOTS: &[&str] = &[
     "to",
     "pid",
     "comm",
+    "exe",
+    "cgroup",
     "thread",
     "state",
     "path",
@@ -64,7 +79,7 @@ pub const HOTSPOTS: &[&str] = &[
 ];
 
 /// The parameters of an exported profile.
-pub const PROFILE: &[&str] = &["last", "from", "to", "pid", "comm", "thread", "state", "idle"];
+pub const PROFILE: &[&str] = &["last", "from", "to", "pid", "comm", "exe", "cgroup", "thread", "state", "idle"];
 
 const SWITCH: &[&str] = &["true", "false"];
 

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use super::SettingsError;
 use super::error::shown;
 use super::parameter::parameter;
 use super::quantity::{parse_duration, parse_moment, parse_number, parse_percent, parse_switch};
+use super::{Selector, SettingsError};
 use crate::profile::{TimeRange, Timestamp};
 
 /// The longest time a report can look back.
@@ -26,6 +26,8 @@ pub struct ReportQuery {
     pub pid: Option<u32>,
     /// Only processes of this name.
     pub comm: Option<String>,
+    /// Only processes that each of these means: at most one executable and one cgroup.
+    pub selectors: Vec<Selector>,
     /// Only threads of this name, or the one with this tid.
     pub thread: Option<String>,
     /// Only these states, by name, with commas between.
@@ -67,6 +69,7 @@ impl Default for ReportQuery {
             time: TimeChoice::Last(Duration::from_secs(60)),
             pid: None,
             comm: None,
+            selectors: Vec::new(),
             thread: None,
             state: None,
             path: None,
@@ -111,6 +114,7 @@ impl ReportQuery {
             "to" => ends.to = Some(parse_moment(name, value)?),
             "pid" => self.pid = Some(parse_number(name, value, 1..=MOST_PID)?),
             "comm" => self.comm = Some(parse_text(name, value)?),
+            "exe" | "cgroup" => self.selectors.push(parse_selector(name, value)?),
             "thread" => self.thread = Some(parse_text(name, value)?),
             "state" => self.state = Some(parse_text(name, value)?),
             "path" => self.path = Some(parse_text(name, value)?),
@@ -169,6 +173,11 @@ fn parse_text(name: &'static str, value: &str) -> Result<String, SettingsError> 
     Ok(value.to_owned())
 }
 
+fn parse_selector(kind: &'static str, path: &str) -> Result<Selector, SettingsError> {
+    let selector = format!("{kind}:{path}").parse();
+    selector.map_err(|_| SettingsError::value(kind, path, "write an absolute path, or leave the parameter out"))
+}
+
 fn parse_limit(name: &'static str, value: &str) -> Result<usize, SettingsError> {
     let limit = parse_number(name, value, 0..=MOST_ROWS)?;
     Ok(if limit == 0 { MOST_ROWS } else { limit })
@@ -209,6 +218,8 @@ mod tests {
             ("to", "1970-01-01T00:00:02Z"),
             ("pid", "17"),
             ("comm", "uwsgi: worker"),
+            ("exe", "/usr/bin/python3"),
+            ("cgroup", "/system.slice"),
             ("thread", "io-1"),
             ("state", "cpu,wait,runq"),
             ("path", "*.py"),
@@ -227,6 +238,7 @@ mod tests {
             time: TimeChoice::Between(range),
             pid: Some(17),
             comm: Some("uwsgi: worker".to_owned()),
+            selectors: vec![Selector::Exe("/usr/bin/python3".into()), Selector::Cgroup("/system.slice".to_owned())],
             thread: Some("io-1".to_owned()),
             state: Some("cpu,wait,runq".to_owned()),
             path: Some("*.py".to_owned()),
@@ -247,7 +259,7 @@ mod tests {
     fn an_unknown_parameter_lists_the_known_ones() {
         assert_eq!(
             ReportQuery::parse([("pidd", "1")], BREAKDOWN).unwrap_err().to_string(),
-            "unknown parameter `pidd`; known are last, from, to, pid, comm, thread, state, min, limit, sort"
+            "unknown parameter `pidd`; known are last, from, to, pid, comm, exe, cgroup, thread, state, min, limit, sort"
         );
         assert!(ReportQuery::parse([("path", "*")], BREAKDOWN).is_err(), "a breakdown has no source files");
     }
@@ -258,6 +270,10 @@ mod tests {
         assert_eq!(message(&[("limit", "-1")]), "limit `-1` is not valid: write a whole number from 0 to 100000");
         assert_eq!(message(&[("pid", "0")]), "pid `0` is not valid: write a whole number from 1 to 2147483647");
         assert_eq!(message(&[("kernel", "yes")]), "kernel `yes` is not valid: write true or false");
+        assert_eq!(
+            message(&[("exe", "python3")]),
+            "exe `python3` is not valid: write an absolute path, or leave the parameter out"
+        );
         assert!(message(&[("comm", "")]).contains("leave the parameter out"));
     }
 

@@ -36,6 +36,12 @@ pub(super) struct SecondsParams {
     /// Only processes whose thread-group leader has this name.
     #[param(example = "nginx")]
     comm: Option<String>,
+    /// Only processes that run this executable, and their children; found are those alive at the end.
+    #[param(example = "/usr/bin/python3")]
+    exe: Option<String>,
+    /// Only processes in this cgroup or below it, and their children; found are those alive at the end.
+    #[param(example = "/system.slice")]
+    cgroup: Option<String>,
     /// Only threads of this name.
     #[param(example = "worker-1")]
     thread: Option<String>,
@@ -58,7 +64,7 @@ pub(super) async fn profile(State(state): State<AppState>, mut pairs: Pairs) -> 
         Some(text) => parse_number("seconds", &text, 1..=MOST_SECONDS)?,
         None => DEFAULT_SECONDS,
     };
-    let mut query = pairs.report(&["pid", "comm", "thread", "state", "idle"])?;
+    let mut query = pairs.report(&["pid", "comm", "exe", "cgroup", "thread", "state", "idle"])?;
     let from = now();
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(seconds)) => {}

@@ -71,12 +71,12 @@ pub(super) async fn export(
     query: ReportQuery,
     format: &'static str,
 ) -> Result<(&'static str, Vec<u8>), ApiError> {
-    let filter = filter(&query)?;
+    let mut filter = filter(&query)?;
     let format = format_by_name(format)?;
     let exists = state.clone();
     state
         .ask(move |daemon| {
-            let profile = selected_profile(daemon, &query, |pid| exists.process_exists(pid))?;
+            let profile = selected_profile(daemon, &query, &mut filter, |pid| exists.process_exists(pid))?;
             let mut bytes = Vec::new();
             crate::export::export(&profile, &filter, format, &ExportOptions::default(), &mut bytes)?;
             Ok((format.media_type, bytes))

@@ -28,11 +28,11 @@ pub(super) async fn breakdown(
 ) -> Result<Response, ApiError> {
     pairs.take_format()?;
     let query = pairs.report(BREAKDOWN)?;
-    let asked = breakdown_query(&query)?;
+    let mut asked = breakdown_query(&query)?;
     let exists = state.clone();
     let answer = state
         .ask(move |daemon| {
-            let profile = selected_profile(daemon, &query, |pid| exists.process_exists(pid))?;
+            let profile = selected_profile(daemon, &query, &mut asked.filter, |pid| exists.process_exists(pid))?;
             Ok(crate::report::breakdown(&profile, &asked))
         })
         .await?;
@@ -54,11 +54,11 @@ pub(super) async fn hotspots(
 ) -> Result<Response, ApiError> {
     pairs.take_format()?;
     let query = pairs.report(HOTSPOTS)?;
-    let asked = hotspot_query(&query)?;
+    let mut asked = hotspot_query(&query)?;
     let exists = state.clone();
     let answer = state
         .ask(move |daemon| {
-            let profile = selected_profile(daemon, &query, |pid| exists.process_exists(pid))?;
+            let profile = selected_profile(daemon, &query, &mut asked.filter, |pid| exists.process_exists(pid))?;
             Ok(crate::report::hotspots(&profile, &asked))
         })
         .await?;
