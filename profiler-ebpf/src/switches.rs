@@ -25,7 +25,7 @@ pub fn out(task: Task, state: u32, preempted: bool) {
         return end(task, thread, at);
     }
     let cause = waits::cause(task, thread, state, preempted, true);
-    thread.ledger.switch_out(at, cause.account, cause.flags);
+    thread.write_ledger(|ledger| ledger.switch_out(at, cause.account, cause.flags));
 }
 
 #[inline(always)]
@@ -54,7 +54,7 @@ pub fn resume(context: *mut c_void) {
     let task = Task::current();
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
-    let Some(interval) = thread.ledger.switch_in(at) else { return };
+    let Some(interval) = thread.write_ledger(|ledger| ledger.switch_in(at)) else { return };
     sample_interval(context, thread, at.now_ns, interval);
 }
 
@@ -63,7 +63,7 @@ pub fn resume(context: *mut c_void) {
 pub fn resume_without_stack(task: Task) {
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
-    if let Some(interval) = thread.ledger.switch_in(at) {
+    if let Some(interval) = thread.write_ledger(|ledger| ledger.switch_in(at)) {
         thread.ledger.totals.unattributed_ns += interval.duration_ns;
     }
 }

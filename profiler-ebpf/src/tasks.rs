@@ -164,8 +164,11 @@ fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
     let Some(room) = SNAPSHOT_ROOM.get_ptr_mut(0) else { return };
     // SAFETY: the room belongs to this CPU and this program.
     let room = unsafe { &mut *room };
+    // A thread that is being switched all the time is met by the next pass.
+    if !thread.copy_ledger(&mut room.ledger) {
+        return;
+    }
     let at = task.reading();
-    room.ledger = thread.ledger;
     room.ledger.add_in_progress(at);
     let snapshot = &mut room.snapshot;
     snapshot.identity = thread.identity;

@@ -3,6 +3,9 @@
 //! Two variants of one interface: task-local storage where the kernel has it, else a hash with a permanent entry per
 //! thread. Neither inserts or deletes per wait.
 
+use core::ptr::{read_volatile, write_volatile};
+use core::sync::atomic::{Ordering, compiler_fence};
+
 use profiler_common::descriptor_cache::DescriptorCache;
 use profiler_common::ledger::{Ledger, Opening};
 use profiler_common::record::{COUNTER_THREAD_TABLE_FULL, Identity};
@@ -38,7 +41,56 @@ pub struct Thread {
     pub announced: u32,
     /// Whether it is a thread of the kernel.
     pub kernel_thread: u32,
+    /// Odd while the books are being written.
+    sequence: u32,
+    padding: u32,
 }
+
+impl Thread {
+    /// Writes the books, such that a snapshot from another CPU notices.
+    #[inline(always)]
+    pub fn write_ledger<T>(&mut self, write: impl FnOnce(&mut Ledger) -> T) -> T {
+        self.advance_sequence();
+        let result = write(&mut self.ledger);
+        self.advance_sequence();
+        result
+    }
+
+    /// Copies the books, which another CPU may be writing. Returns whether the copy is consistent.
+    ///
+    /// The order of loads and stores is kept by the compiler; x86_64 keeps it too.
+    #[inline(always)]
+    pub fn copy_ledger(&self, to: &mut Ledger) -> bool {
+        for _ in 0..COPIES {
+            let before = self.read_sequence();
+            compiler_fence(Ordering::SeqCst);
+            *to = self.ledger;
+            compiler_fence(Ordering::SeqCst);
+            if before & 1 == 0 && before == self.read_sequence() {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn read_sequence(&self) -> u32 {
+        // SAFETY: reads an initialized field; volatile, because another CPU may change it.
+        unsafe { read_volatile(&raw const self.sequence) }
+    }
+
+    #[inline(always)]
+    fn advance_sequence(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        let next = self.sequence.wrapping_add(1);
+        // SAFETY: writes the thread's own field; volatile, because another CPU may read it.
+        unsafe { write_volatile(&raw mut self.sequence, next) };
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// How often a snapshot tries again while the thread is just being switched.
+const COPIES: usize = 4;
 
 /// The state of a selected thread.
 #[inline(always)]
@@ -61,6 +113,8 @@ pub fn create(task: Task, scratch: &mut Thread, opening: Opening, exec_ns: u64) 
     scratch.descriptor = DescriptorCache::EMPTY;
     scratch.announced = 0;
     scratch.kernel_thread = u32::from(task.is_kernel_thread());
+    scratch.sequence = 0;
+    scratch.padding = 0;
     // SAFETY: as in `find`.
     let thread = unsafe { backend::create(task, scratch).as_mut() };
     if thread.is_none() {
