@@ -8,8 +8,7 @@
 //! * ran more than the interval (its clock starts before the switch-in hook): the excess is taken back from the interval before.
 
 use crate::limits::{SWITCH_GAP_NS, TICK_NS};
-use crate::record::{self, Totals};
-use crate::wait_class;
+use crate::record::{self, Totals, account};
 
 /// What the thread was doing since `since_ns`.
 pub mod phase {
@@ -20,11 +19,6 @@ pub mod phase {
     /// Off CPU.
     pub const OFF: u8 = 2;
 }
-
-/// The account of the run queue, beside those of the wait classes.
-pub const ACCOUNT_RUNQ: u8 = 0x40;
-/// The account of throttling.
-pub const ACCOUNT_THROTTLED: u8 = 0x41;
 
 /// The scheduler's books of a thread at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +45,7 @@ pub struct Interval {
 pub struct Opening {
     /// One of [`phase`].
     pub phase: u8,
-    /// A wait class, or `ACCOUNT_*`.
+    /// The account, of [`account`].
     pub account: u8,
     /// Bits of `record::FLAG_*`.
     pub flags: u8,
@@ -73,7 +67,7 @@ pub struct Ledger {
     pub last_off_ns: u64,
     /// One of [`phase`].
     pub phase: u8,
-    /// The account of the current or last off-CPU interval: a wait class, or `ACCOUNT_*`.
+    /// The account of the current or last off-CPU interval, of [`account`].
     pub account: u8,
     /// Bits of `record::FLAG_*` of that interval.
     pub flags: u8,
@@ -155,12 +149,12 @@ impl Ledger {
         if ran > interval {
             ran = interval + self.take_back(ran - interval);
         }
-        self.totals.cpu_ns += ran;
+        self.add(account::CPU, ran);
         let gap = interval.saturating_sub(ran);
         if gap < SWITCH_GAP_NS {
             return gap;
         }
-        self.totals.steal_ns += gap;
+        self.add(account::STEAL, gap);
         0
     }
 
@@ -175,34 +169,37 @@ impl Ledger {
         self.run_delay_seen_ns = at.run_delay_ns;
     }
 
-    /// Books an off-CPU interval and returns its run queue part.
+    /// Books an off-CPU interval that ended and returns its run queue part.
     #[inline(always)]
     fn close_off(&mut self, duration_ns: u64, run_delay_ns: u64) -> u64 {
+        let runq_ns = if account::is_wait(self.account) { self.queued_part(duration_ns, run_delay_ns) } else { 0 };
+        self.add_off(duration_ns, runq_ns);
+        self.totals.intervals[account::slot(self.account)] += 1;
+        self.last_off_ns = duration_ns - runq_ns;
+        if account::is_wait(self.account) { runq_ns } else { duration_ns }
+    }
+
+    /// How much of a wait the scheduler says was queueing.
+    #[inline(always)]
+    fn queued_part(&mut self, duration_ns: u64, run_delay_ns: u64) -> u64 {
         let delay = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
-        if self.account < ACCOUNT_RUNQ && delay > duration_ns {
+        if delay > duration_ns {
             self.totals.clamped += 1;
         }
-        let runq_ns = if self.account < ACCOUNT_RUNQ { min(delay, duration_ns) } else { duration_ns };
-        self.add_off(duration_ns, runq_ns);
-        if self.account < ACCOUNT_RUNQ {
-            self.totals.waits[account_index(self.account)] += 1;
-        }
-        self.last_off_ns = duration_ns - if self.account < ACCOUNT_RUNQ { runq_ns } else { 0 };
-        runq_ns
+        min(delay, duration_ns)
     }
 
     #[inline(always)]
     fn add_off(&mut self, duration_ns: u64, runq_ns: u64) {
-        match self.account {
-            ACCOUNT_RUNQ => self.totals.runq_ns += duration_ns,
-            ACCOUNT_THROTTLED => self.totals.throttled_ns += duration_ns,
-            class => {
-                let blocked = duration_ns - runq_ns;
-                self.totals.runq_ns += runq_ns;
-                self.totals.wait_ns[account_index(class)] += blocked;
-                self.add_marks(blocked);
-            }
-        }
+        let blocked = duration_ns - runq_ns;
+        self.add(account::RUNQ, runq_ns);
+        self.add(self.account, blocked);
+        self.add_marks(blocked);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, account: u8, ns: u64) {
+        self.totals.times_ns[account::slot(account)] += ns;
     }
 
     #[inline(always)]
@@ -220,17 +217,17 @@ impl Ledger {
         let interval = at.now_ns.saturating_sub(self.since_ns);
         let ran = at.cpu_ns.saturating_sub(self.cpu_seen_ns);
         let steal = interval.saturating_sub(ran).saturating_sub(TICK_NS);
-        self.totals.steal_ns += steal;
-        self.totals.cpu_ns += interval - steal;
+        self.add(account::STEAL, steal);
+        self.add(account::CPU, interval - steal);
     }
 
     /// Run delay that was booked only after the switch-in was seen belongs to the run queue, not to the wait.
     #[inline(always)]
     fn take_back_late_run_delay(&mut self, run_delay_ns: u64) {
         let late = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
-        if late > 0 && self.account < ACCOUNT_RUNQ {
+        if late > 0 && account::is_wait(self.account) {
             let taken = self.take_back(late);
-            self.totals.runq_ns += taken;
+            self.add(account::RUNQ, taken);
         }
     }
 
@@ -239,14 +236,8 @@ impl Ledger {
     fn take_back(&mut self, amount: u64) -> u64 {
         let taken = min(amount, self.last_off_ns);
         self.last_off_ns -= taken;
-        match self.account {
-            ACCOUNT_RUNQ => self.totals.runq_ns -= taken,
-            ACCOUNT_THROTTLED => self.totals.throttled_ns -= taken,
-            class => {
-                self.totals.wait_ns[account_index(class)] -= taken;
-                self.take_back_marks(taken);
-            }
-        }
+        self.totals.times_ns[account::slot(self.account)] -= taken;
+        self.take_back_marks(taken);
         taken
     }
 
@@ -261,13 +252,6 @@ impl Ledger {
     }
 }
 
-/// The index of a wait class's account; bounded in a way the verifier can follow.
-#[inline(always)]
-fn account_index(class: u8) -> usize {
-    let class = class as usize;
-    if class < wait_class::COUNT { class } else { wait_class::OTHER as usize }
-}
-
 /// `core::cmp::min`, inlined for the kernel half.
 #[inline(always)]
 fn min(a: u64, b: u64) -> u64 {
@@ -277,13 +261,14 @@ fn min(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait_class;
 
     fn reading(now_ns: u64, cpu_ns: u64, run_delay_ns: u64) -> Reading {
         Reading { now_ns, cpu_ns, run_delay_ns }
     }
 
     fn sum(totals: &Totals) -> u64 {
-        totals.cpu_ns + totals.steal_ns + totals.runq_ns + totals.throttled_ns + totals.wait_ns.iter().sum::<u64>()
+        totals.times_ns.iter().sum()
     }
 
     const MS: u64 = 1_000_000;
@@ -300,7 +285,7 @@ mod tests {
             padding: [0; 5],
             totals: Totals::ZERO,
         };
-        ledger.open(Opening { phase, account: ACCOUNT_RUNQ, ..Default::default() });
+        ledger.open(Opening { phase, account: account::RUNQ, ..Default::default() });
         ledger
     }
 
@@ -320,17 +305,17 @@ mod tests {
         ledger.switch_out(reading(5 * MS, 5 * MS, 0), wait_class::NET, 0);
         let interval = ledger.switch_in(reading(25 * MS, 5 * MS, 3 * MS)).unwrap();
         assert_eq!(interval, Interval { duration_ns: 20 * MS, runq_ns: 3 * MS });
-        assert_eq!(ledger.totals.wait_ns[wait_class::NET as usize], 17 * MS);
-        assert_eq!(ledger.totals.runq_ns, 3 * MS);
-        assert_eq!(ledger.totals.waits[wait_class::NET as usize], 1);
+        assert_eq!(ledger.totals.of(wait_class::NET), 17 * MS);
+        assert_eq!(ledger.totals.of(account::RUNQ), 3 * MS);
+        assert_eq!(ledger.totals.intervals[account::slot(wait_class::NET)], 1);
     }
 
     #[test]
     fn an_involuntary_interval_is_queueing_whatever_the_run_delay_says() {
         let mut ledger = running_since_zero();
-        ledger.switch_out(reading(MS, MS, 0), ACCOUNT_RUNQ, record::FLAG_INVOLUNTARY);
+        ledger.switch_out(reading(MS, MS, 0), account::RUNQ, record::FLAG_INVOLUNTARY);
         ledger.switch_in(reading(3 * MS, MS, MS));
-        assert_eq!((ledger.totals.runq_ns, ledger.totals.clamped), (2 * MS, 0));
+        assert_eq!((ledger.totals.of(account::RUNQ), ledger.totals.clamped), (2 * MS, 0));
     }
 
     #[test]
@@ -340,7 +325,7 @@ mod tests {
         ledger.switch_in(reading(20 * MS, 7 * MS, 0));
         ledger.switch_out(reading(30 * MS, 17 * MS - 1000, 0), wait_class::SLEEP, 0);
         let interval = ledger.switch_in(reading(40 * MS, 17 * MS - 1000, 0)).unwrap();
-        assert_eq!(ledger.totals.steal_ns, 3 * MS);
+        assert_eq!(ledger.totals.of(account::STEAL), 3 * MS);
         assert_eq!(interval.duration_ns, 10 * MS + 1000);
         assert_eq!(sum(&ledger.totals), 40 * MS);
     }
@@ -351,8 +336,8 @@ mod tests {
         ledger.switch_out(reading(MS, MS, 0), wait_class::IPC, 0);
         ledger.switch_in(reading(2 * MS, MS, 0));
         ledger.switch_out(reading(3 * MS, 2 * MS + 2000, 0), wait_class::IPC, 0);
-        assert_eq!(ledger.totals.cpu_ns, 2 * MS + 2000);
-        assert_eq!(ledger.totals.wait_ns[wait_class::IPC as usize], MS - 2000);
+        assert_eq!(ledger.totals.of(account::CPU), 2 * MS + 2000);
+        assert_eq!(ledger.totals.of(wait_class::IPC), MS - 2000);
         assert_eq!(sum(&ledger.totals), 3 * MS);
     }
 
@@ -360,7 +345,7 @@ mod tests {
     fn a_new_threads_first_run_is_split_by_the_schedulers_books() {
         let mut ledger = opened_at_zero(phase::NEW);
         ledger.switch_out(reading(10 * MS, 8 * MS, 2 * MS), wait_class::SLEEP, 0);
-        assert_eq!((ledger.totals.cpu_ns, ledger.totals.runq_ns), (8 * MS, 2 * MS));
+        assert_eq!((ledger.totals.of(account::CPU), ledger.totals.of(account::RUNQ)), (8 * MS, 2 * MS));
     }
 
     #[test]
@@ -369,8 +354,8 @@ mod tests {
         ledger.switch_out(reading(MS, MS, 0), wait_class::DISK, 0);
         ledger.switch_in(reading(11 * MS, MS, 0));
         ledger.switch_out(reading(12 * MS, 2 * MS, 4 * MS), wait_class::DISK, 0);
-        assert_eq!(ledger.totals.wait_ns[wait_class::DISK as usize], 6 * MS);
-        assert_eq!(ledger.totals.runq_ns, 4 * MS);
+        assert_eq!(ledger.totals.of(wait_class::DISK), 6 * MS);
+        assert_eq!(ledger.totals.of(account::RUNQ), 4 * MS);
     }
 
     #[test]
@@ -378,21 +363,21 @@ mod tests {
         let mut ledger = running_since_zero();
         ledger.switch_out(reading(MS, MS, 0), wait_class::POLL, 0);
         ledger.switch_out(reading(10 * MS, 3 * MS, MS), wait_class::POLL, 0);
-        assert_eq!(ledger.totals.cpu_ns, 3 * MS);
-        assert_eq!(ledger.totals.runq_ns, MS);
-        assert_eq!(ledger.totals.wait_ns[wait_class::POLL as usize], 6 * MS);
+        assert_eq!(ledger.totals.of(account::CPU), 3 * MS);
+        assert_eq!(ledger.totals.of(account::RUNQ), MS);
+        assert_eq!(ledger.totals.of(wait_class::POLL), 6 * MS);
     }
 
     #[test]
     fn a_snapshot_counts_what_is_in_progress_and_changes_nothing() {
         let mut ledger = running_since_zero();
-        assert_eq!(totals_at(&ledger, reading(7 * MS, 4 * MS, 0)).cpu_ns, 7 * MS);
-        assert_eq!(totals_at(&ledger, reading(70 * MS, 4 * MS, 0)).steal_ns, 56 * MS);
+        assert_eq!(totals_at(&ledger, reading(7 * MS, 4 * MS, 0)).of(account::CPU), 7 * MS);
+        assert_eq!(totals_at(&ledger, reading(70 * MS, 4 * MS, 0)).of(account::STEAL), 56 * MS);
         ledger.switch_out(reading(80 * MS, 80 * MS, 0), wait_class::LOCK, record::FLAG_BEFORE_ATTACH);
         let totals = totals_at(&ledger, reading(100 * MS, 80 * MS, 0));
-        assert_eq!(totals.wait_ns[wait_class::LOCK as usize], 20 * MS);
+        assert_eq!(totals.of(wait_class::LOCK), 20 * MS);
         assert_eq!(totals.before_attach_ns, 20 * MS);
-        assert_eq!(ledger.totals.wait_ns[wait_class::LOCK as usize], 0);
+        assert_eq!(ledger.totals.of(wait_class::LOCK), 0);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The records that cross from the kernel half to the user half: fixed-width integers, explicit padding.
 
 use crate::limits::{KERNEL_FRAMES, USER_FRAMES};
-use crate::wait_class;
 
 /// Declares a record that crosses the border as bytes. On the host it is plain data, checked at compile time.
 macro_rules! record {
@@ -32,24 +31,44 @@ record! {
     }
 }
 
+/// The accounts of a thread's books: the wait classes by their numbers, then these. Their sum is the wall time.
+pub mod account {
+    use crate::wait_class;
+
+    /// Waiting for a CPU.
+    pub const RUNQ: u8 = wait_class::COUNT as u8;
+    /// Held back by a CPU quota.
+    pub const THROTTLED: u8 = RUNQ + 1;
+    /// On a CPU, by the scheduler's own clock.
+    pub const CPU: u8 = RUNQ + 2;
+    /// On a CPU in the guest's eyes only.
+    pub const STEAL: u8 = RUNQ + 3;
+    /// Room for accounts: a power of two, so that a masked number is always in bounds and old verifiers see it.
+    pub const SLOTS: usize = 16;
+
+    /// The slot of an account.
+    #[inline(always)]
+    pub const fn slot(account: u8) -> usize {
+        account as usize & (SLOTS - 1)
+    }
+
+    /// Whether the account is that of a wait class.
+    #[inline(always)]
+    pub const fn is_wait(account: u8) -> bool {
+        account < RUNQ
+    }
+}
+
 record! {
-    /// The books of one thread since its `attach_ns`: their sum is its wall time since then.
+    /// The books of one thread since its `attach_ns`.
     pub struct Totals {
-        /// On a CPU, by the scheduler's own clock.
-        pub cpu_ns: u64,
-        /// On a CPU in the guest's eyes only.
-        pub steal_ns: u64,
-        /// Waiting for a CPU.
-        pub runq_ns: u64,
-        /// Held back by a CPU quota.
-        pub throttled_ns: u64,
-        /// Blocked, by class.
-        pub wait_ns: [u64; wait_class::COUNT],
-        /// Waits that ended, by class.
-        pub waits: [u64; wait_class::COUNT],
-        /// The idle part of `wait_ns`.
+        /// Nanoseconds by account; their sum is the wall time since the attach.
+        pub times_ns: [u64; account::SLOTS],
+        /// Off-CPU intervals that ended, by account.
+        pub intervals: [u64; account::SLOTS],
+        /// The idle part of the waits.
         pub idle_ns: u64,
-        /// The part of `wait_ns` whose waits began before `attach_ns`.
+        /// The part of the waits that began before `attach_ns`.
         pub before_attach_ns: u64,
         /// Weight of waits that were chosen for a stack but refused by the cap.
         pub unattributed_ns: u64,
@@ -61,17 +80,19 @@ record! {
 impl Totals {
     /// Empty books.
     pub const ZERO: Self = Self {
-        cpu_ns: 0,
-        steal_ns: 0,
-        runq_ns: 0,
-        throttled_ns: 0,
-        wait_ns: [0; wait_class::COUNT],
-        waits: [0; wait_class::COUNT],
+        times_ns: [0; account::SLOTS],
+        intervals: [0; account::SLOTS],
         idle_ns: 0,
         before_attach_ns: 0,
         unattributed_ns: 0,
         clamped: 0,
     };
+
+    /// Nanoseconds of one account.
+    #[inline(always)]
+    pub fn of(&self, account: u8) -> u64 {
+        self.times_ns[account::slot(account)]
+    }
 }
 
 /// A stack of a thread on a CPU.

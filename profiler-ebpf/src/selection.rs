@@ -48,7 +48,7 @@ pub fn is_wanted(task: Task) -> bool {
     if pid == 0 {
         return false;
     }
-    maps::control(control::SELECT_ALL) || TARGETS.get_ptr(&task.tgid()).is_some()
+    maps::control(control::SELECT_ALL) || TARGETS.get_ptr(task.tgid()).is_some()
 }
 
 /// A new process is selected by the targets of its parent.
@@ -58,10 +58,10 @@ pub fn inherit(parent: Task, child: Task) {
     if from == to {
         return;
     }
-    let Some(mask) = TARGETS.get_ptr(&from) else { return };
+    let Some(mask) = TARGETS.get_ptr(from) else { return };
     // SAFETY: a looked-up entry is valid while the program runs.
     let mask = unsafe { *mask };
-    if TARGETS.insert(&to, &mask, 0).is_err() {
+    if TARGETS.insert(to, mask, 0).is_err() {
         maps::count(record::COUNTER_TARGET_TABLE_FULL);
     }
 }
@@ -69,5 +69,5 @@ pub fn inherit(parent: Task, child: Task) {
 /// The process has no threads left.
 #[inline(always)]
 pub fn forget(task: Task) {
-    let _ = TARGETS.remove(&task.tgid());
+    let _ = TARGETS.remove(task.tgid());
 }

@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use profiler_common::classify::state;
-use profiler_common::ledger::{ACCOUNT_RUNQ, Interval, Opening, Reading, phase};
-use profiler_common::record::{self, LIFECYCLE_EXIT, control};
+use profiler_common::ledger::{Interval, Opening, Reading, phase};
+use profiler_common::record::{self, LIFECYCLE_EXIT, account, control};
 use profiler_common::wait_class;
 
 use crate::selection::{self, Opener};
@@ -36,14 +36,14 @@ fn find_or_open(task: Task) -> Option<&'static mut Thread> {
     if !maps::control(control::SELECT_ALL) || task.pid() == 0 {
         return None;
     }
-    let opening = Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at: task.reading() };
+    let opening = Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at: task.reading() };
     selection::open(Opener::Switch, task, opening, 0)
 }
 
 /// The thread's last switch: nothing of it runs after this.
 #[inline(always)]
 fn end(task: Task, thread: &mut Thread, at: Reading) {
-    thread.ledger.switch_out(at, ACCOUNT_RUNQ, 0);
+    thread.ledger.switch_out(at, account::RUNQ, 0);
     lifecycle::report_end(LIFECYCLE_EXIT, task, thread, at);
     threads::remove_ended(task);
 }
@@ -83,7 +83,7 @@ fn sample_interval(context: *mut c_void, thread: &mut Thread, at_ns: u64, interv
     let account = thread.ledger.account;
     let capture = Capture {
         kind: record::STACK_OFF_CPU,
-        class: if account < ACCOUNT_RUNQ { account } else { wait_class::OTHER },
+        class: if account::is_wait(account) { account } else { wait_class::OTHER },
         flags: thread.ledger.flags,
         at_ns,
         duration_ns: interval.duration_ns,

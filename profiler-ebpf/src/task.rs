@@ -106,7 +106,8 @@ impl Task {
     /// Whether it is on a CPU.
     #[inline(always)]
     pub fn is_on_cpu(self) -> bool {
-        self.field::<u32>(offsets::task_on_cpu()) != 0
+        // An integer up to Linux 7.1, a byte from 7.2 on; only its lowest byte is ever set.
+        memory::kernel::<u8>(self.0 as u64, offsets::task_on_cpu()) != 0
     }
 
     /// Whether the scheduler counts its wait as waiting for a block device.

@@ -7,9 +7,9 @@ use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use profiler_common::ledger::{ACCOUNT_RUNQ, Ledger, Opening, phase};
+use profiler_common::ledger::{Ledger, Opening, phase};
 use profiler_common::record::{
-    FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, Snapshot, control,
+    FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, Snapshot, account, control,
 };
 
 use crate::selection::{self, Opener};
@@ -26,7 +26,7 @@ pub fn forked(parent: Task, child: Task) {
         None => return,
     };
     selection::inherit(parent, child);
-    let opening = Opening { phase: phase::NEW, account: ACCOUNT_RUNQ, flags: FLAG_INVOLUNTARY, at: child.reading() };
+    let opening = Opening { phase: phase::NEW, account: account::RUNQ, flags: FLAG_INVOLUNTARY, at: child.reading() };
     selection::open(Opener::Fork, child, opening, exec_ns);
 }
 
@@ -56,7 +56,7 @@ fn take_over_leader(task: Task, exec_ns: u64) {
     thread.identity.thread_start_ns = task.start_ns();
     thread.identity.attach_ns = at.now_ns;
     thread.identity.exec_ns = exec_ns;
-    thread.ledger.open(Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at });
+    thread.ledger.open(Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at });
 }
 
 /// The entry under the old id is beyond reach once the id has changed; the books begin anew.
@@ -65,7 +65,7 @@ fn take_over_leader(task: Task, exec_ns: u64) {
 fn take_over_leader(task: Task, exec_ns: u64) {
     if selection::is_wanted(task) {
         threads::remove(task);
-        let opening = Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at: task.reading() };
+        let opening = Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at: task.reading() };
         selection::open(Opener::Fork, task, opening, exec_ns);
     }
 }
@@ -140,10 +140,10 @@ pub fn visit(context: *mut IterContext) {
 fn seed(task: Task) -> Option<&'static mut Thread> {
     let at = task.reading();
     if task.is_on_cpu() {
-        let opening = Opening { phase: phase::ON, account: ACCOUNT_RUNQ, flags: 0, at };
+        let opening = Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at };
         return selection::open(Opener::Iter, task, opening, 0);
     }
-    let opening = Opening { phase: phase::OFF, account: ACCOUNT_RUNQ, flags: FLAG_BEFORE_ATTACH, at };
+    let opening = Opening { phase: phase::OFF, account: account::RUNQ, flags: FLAG_BEFORE_ATTACH, at };
     let thread = selection::open(Opener::Iter, task, opening, 0)?;
     let cause = switches::cause_from_outside(task, thread);
     if thread.ledger.phase == phase::OFF && thread.ledger.since_ns == at.now_ns {

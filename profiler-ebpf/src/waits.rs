@@ -1,8 +1,7 @@
 //! Why a thread is about to block: gathers what the classification needs, and no more.
 
 use profiler_common::classify::{Blocked, classify};
-use profiler_common::ledger::{ACCOUNT_RUNQ, ACCOUNT_THROTTLED};
-use profiler_common::record::{FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED};
+use profiler_common::record::{FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account};
 use profiler_common::syscall;
 
 use crate::task::{Registers, Task};
@@ -12,7 +11,7 @@ use crate::{descriptors, maps, memory};
 /// Why a thread is off CPU: the account of its books, and flags of the interval.
 #[derive(Clone, Copy)]
 pub struct Cause {
-    /// A wait class, or `ACCOUNT_*`.
+    /// A wait class, or [`account`].
     pub account: u8,
     /// Bits of `FLAG_*`.
     pub flags: u8,
@@ -26,9 +25,9 @@ pub fn cause(task: Task, thread: &mut Thread, state: u32, preempted: bool, curre
     let kernel = if thread.kernel_thread != 0 { FLAG_KERNEL_THREAD } else { 0 };
     if preempted || state == 0 {
         if task.is_throttled() {
-            return Cause { account: ACCOUNT_THROTTLED, flags: FLAG_INVOLUNTARY | FLAG_THROTTLED | kernel };
+            return Cause { account: account::THROTTLED, flags: FLAG_INVOLUNTARY | FLAG_THROTTLED | kernel };
         }
-        return Cause { account: ACCOUNT_RUNQ, flags: FLAG_INVOLUNTARY | kernel };
+        return Cause { account: account::RUNQ, flags: FLAG_INVOLUNTARY | kernel };
     }
     let verdict = classify(&blocked(task, thread, state, current));
     Cause { account: verdict.class, flags: kernel | if verdict.idle { FLAG_IDLE } else { 0 } }

@@ -302,7 +302,7 @@ fn share(weight: u64, part: u64, whole: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::record::Totals;
+    use profiler_common::record::{Totals, account};
     use profiler_common::wait_class;
 
     use super::*;
@@ -332,8 +332,9 @@ mod tests {
     }
 
     fn account(net_ns: u64, cpu_ns: u64) -> Account {
-        let mut totals = Totals { cpu_ns, ..Totals::ZERO };
-        totals.wait_ns[wait_class::NET as usize] = net_ns;
+        let mut totals = Totals::ZERO;
+        totals.times_ns[account::slot(account::CPU)] = cpu_ns;
+        totals.times_ns[account::slot(wait_class::NET)] = net_ns;
         Account {
             id: AccountId { thread: THREAD, attach_ns: 5 },
             process: PROCESS,

@@ -5,19 +5,19 @@
 //! while another grows by more. The shrinkage is taken from what grew most, and what was reported is remembered, so that
 //! the sums of all windows agree with the kernel's.
 
-use profiler_common::record::Totals;
+use profiler_common::record::{Totals, account};
 use profiler_common::wait_class;
 
 use crate::profile::TaskTotals;
 
-/// The accounts that add up to wall time: CPU, steal, run queue, throttled, and the wait classes.
-const ACCOUNTS: usize = 4 + wait_class::COUNT;
+/// The accounts that add up to wall time.
+const ACCOUNTS: usize = account::SLOTS;
 
 /// What was reported of one account so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reported {
     times: [u64; ACCOUNTS],
-    waits: [u64; wait_class::COUNT],
+    intervals: [u64; ACCOUNTS],
     idle_ns: u64,
     before_attach_ns: u64,
     unattributed_ns: u64,
@@ -36,34 +36,27 @@ pub(super) struct Gain {
 impl Reported {
     /// Reports everything up to `now`.
     pub(super) fn advance(&mut self, now: &Totals) -> Gain {
-        let gains = gained(&self.times, &times(now));
+        let gains = gained(&self.times, &now.times_ns);
         for (reported, gain) in self.times.iter_mut().zip(gains) {
             *reported += gain;
         }
         let mut totals = TaskTotals {
-            cpu_ns: gains[0],
-            steal_ns: gains[1],
-            runq_ns: gains[2],
-            throttled_ns: gains[3],
+            cpu_ns: gains[account::slot(account::CPU)],
+            steal_ns: gains[account::slot(account::STEAL)],
+            runq_ns: gains[account::slot(account::RUNQ)],
+            throttled_ns: gains[account::slot(account::THROTTLED)],
             idle_ns: take(&mut self.idle_ns, now.idle_ns),
             began_before_attach_ns: take(&mut self.before_attach_ns, now.before_attach_ns),
             unattributed_ns: take(&mut self.unattributed_ns, now.unattributed_ns),
             ..TaskTotals::default()
         };
-        totals.wait_ns.copy_from_slice(&gains[4..]);
-        for (class, count) in now.waits.iter().enumerate() {
-            totals.waits[class] = take(&mut self.waits[class], *count);
+        totals.wait_ns.copy_from_slice(&gains[..wait_class::COUNT]);
+        for (class, count) in totals.waits.iter_mut().enumerate() {
+            *count = take(&mut self.intervals[class], now.intervals[class]);
         }
         totals.idle_ns = totals.idle_ns.min(totals.blocked_ns());
         Gain { totals, clamped: take(&mut self.clamped, now.clamped) }
     }
-}
-
-fn times(totals: &Totals) -> [u64; ACCOUNTS] {
-    let mut times =
-        [totals.cpu_ns, totals.steal_ns, totals.runq_ns, totals.throttled_ns, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    times[4..].copy_from_slice(&totals.wait_ns);
-    times
 }
 
 fn gained(before: &[u64; ACCOUNTS], now: &[u64; ACCOUNTS]) -> [u64; ACCOUNTS] {
@@ -94,8 +87,11 @@ mod tests {
     use super::*;
 
     fn totals(cpu_ns: u64, steal_ns: u64, runq_ns: u64, net_ns: u64) -> Totals {
-        let mut totals = Totals { cpu_ns, steal_ns, runq_ns, ..Totals::ZERO };
-        totals.wait_ns[wait_class::NET as usize] = net_ns;
+        let mut totals = Totals::ZERO;
+        let accounts = [account::CPU, account::STEAL, account::RUNQ, wait_class::NET];
+        for (account, ns) in accounts.into_iter().zip([cpu_ns, steal_ns, runq_ns, net_ns]) {
+            totals.times_ns[account::slot(account)] = ns;
+        }
         totals
     }
 

@@ -170,7 +170,7 @@ impl Btf {
             }
             at += 12 + trailing_bytes(&header).ok_or(BtfError::Malformed(at))?;
         }
-        Ok(())
+        if at == end { Ok(()) } else { Err(BtfError::Malformed(end)) }
     }
 
     fn header(&self, id: u32) -> Result<Header, BtfError> {

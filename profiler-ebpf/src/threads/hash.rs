@@ -17,7 +17,7 @@ static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(DEFAULT_THREADS
 /// The state of a thread, or null. An entry of an earlier thread with the same id does not count.
 #[inline(always)]
 pub unsafe fn find(task: Task) -> *mut Thread {
-    let Some(thread) = THREADS.get_ptr_mut(&task.pid()) else { return ptr::null_mut() };
+    let Some(thread) = THREADS.get_ptr_mut(task.pid()) else { return ptr::null_mut() };
     // SAFETY: a looked-up entry is valid while the program runs.
     if unsafe { (*thread).identity.thread_start_ns } == task.start_ns() { thread } else { ptr::null_mut() }
 }
@@ -31,15 +31,16 @@ pub unsafe fn create(task: Task, initial: &mut Thread) -> *mut Thread {
     if !found.is_null() {
         return found;
     }
-    let _ = THREADS.remove(&pid);
-    let _ = THREADS.insert(&pid, &*initial, u64::from(BPF_NOEXIST));
-    THREADS.get_ptr_mut(&pid).unwrap_or(ptr::null_mut())
+    let _ = THREADS.remove(pid);
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied onto the small stack")]
+    let _ = THREADS.insert(pid, &*initial, u64::from(BPF_NOEXIST));
+    THREADS.get_ptr_mut(pid).unwrap_or(ptr::null_mut())
 }
 
 /// Forgets a living thread.
 #[inline(always)]
 pub fn remove(task: Task) {
-    let _ = THREADS.remove(&task.pid());
+    let _ = THREADS.remove(task.pid());
 }
 
 /// Forgets a thread that ends.
