@@ -14,8 +14,9 @@ pub static STACKS: RingBuf = RingBuf::with_byte_size(limits::STACK_RING_BYTES, 0
 pub static LIFECYCLE: RingBuf = RingBuf::with_byte_size(limits::LIFECYCLE_RING_BYTES, 0);
 
 /// Selected processes by tgid; the value has a bit for each target that selects the process. Children inherit it.
+/// Preallocated: before Linux 6.1, programs of perf events may use no other hash.
 #[map]
-pub static TARGETS: HashMap<u32, u64> = HashMap::with_max_entries(limits::TARGETS, 1);
+pub static TARGETS: HashMap<u32, u64> = HashMap::with_max_entries(limits::TARGETS, 0);
 
 /// One entry: bits of [`record::control`].
 #[map]

@@ -11,8 +11,9 @@ use crate::task::Task;
 
 const DEFAULT_THREADS: u32 = 65_536;
 
+/// Preallocated: before Linux 6.1, programs of perf events may use no other hash.
 #[map]
-static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(DEFAULT_THREADS, 1);
+static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(DEFAULT_THREADS, 0);
 
 /// The state of a thread, or null. An entry of an earlier thread with the same id does not count.
 #[inline(always)]
