@@ -110,6 +110,12 @@ impl Daemon {
         Hotspots::parse(&self.json(&path)?)
     }
 
+    /// The functions of one process, each with what it called.
+    pub fn functions_inclusive(&self, pid: u32) -> Result<Hotspots> {
+        let path = format!("/api/v1/hotspots?last=1h&by=function&inclusive=true&idle=show&limit=100000&pid={pid}");
+        Hotspots::parse(&self.json(&path)?)
+    }
+
     /// Ends the daemon as a service manager would and returns what it printed.
     pub fn stop(self) -> Result<Ended> {
         self.program.signal(Signal::TERM)?;
