@@ -1,7 +1,6 @@
 //! The daemon under test as a child process, asked over HTTP.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -133,22 +132,14 @@ pub fn serve_command(options: &[&str]) -> Command {
     command(&[&["serve"], options].concat())
 }
 
-/// `profilerd` with the arguments, and with the object under test if one is named; not started.
+/// `profilerd` with the arguments, and with the objects under test if `$PROFILERD_OBJECT_DIR` names them; not started.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(profilerd());
     command.args(arguments);
-    if let Some(object) = object_under_test(arguments) {
-        command.arg("--object").arg(object);
+    if let Some(folder) = std::env::var_os("PROFILERD_OBJECT_DIR") {
+        command.arg("--object").arg(folder);
     }
     command
-}
-
-/// The object of `$PROFILERD_OBJECT_DIR` that fits the asked variant; `None` for the built-in one.
-fn object_under_test(arguments: &[&str]) -> Option<PathBuf> {
-    let folder = std::env::var_os("PROFILERD_OBJECT_DIR")?;
-    let asked = arguments.windows(2).find(|pair| pair[0] == "--variant").map(|pair| pair[1]);
-    let variant = asked.filter(|variant| *variant != "auto").unwrap_or("storage");
-    Some(Path::new(&folder).join(format!("profilerd-{variant}.bpf.o")))
 }
 
 fn listening_address(line: &str) -> Option<SocketAddr> {

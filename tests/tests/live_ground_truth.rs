@@ -24,7 +24,7 @@ fn a_kernel_without_task_storage_keeps_the_same_books() -> Result<()> {
 #[test]
 fn a_kernel_without_a_switch_in_hook_keeps_exact_totals() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
-    let run = record("1", &["--switch-in", "sched-switch"])?;
+    let run = record("1", &["--switch-in", "sched_switch"])?;
     ensure_none(wrong_totals(&run)?)
 }
 
