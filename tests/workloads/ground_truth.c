@@ -47,18 +47,20 @@ static int peer_fd, listen_fd, poll_fds[4], tick_fds[2], pipe_control[2];
 static pid_t helpers[16];
 static int helper_count;
 
-static inline __attribute__((always_inline)) void lock(volatile uint32_t *word) {
-    uint32_t expected = 0;
-    if (__atomic_compare_exchange_n(word, &expected, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        return;
-    while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0)
-        futex_wait(word, 2);
-}
+#define lock(word)                                                                                                     \
+    do {                                                                                                               \
+        uint32_t lock_free = 0;                                                                                        \
+        if (__atomic_compare_exchange_n(word, &lock_free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))               \
+            break;                                                                                                     \
+        while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0)                                                    \
+            futex_wait(word, 2);                                                                                       \
+    } while (0)
 
-static inline __attribute__((always_inline)) void unlock(volatile uint32_t *word) {
-    if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2)
-        futex_wake(word, 1);
-}
+#define unlock(word)                                                                                                   \
+    do {                                                                                                               \
+        if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2)                                                       \
+            futex_wake(word, 1);                                                                                       \
+    } while (0)
 
 // Holds one of the two locks at any time while the phase runs, so that the other side always waits.
 NOINLINE static int lock_holder(void *unused) {
@@ -149,7 +151,7 @@ static void stop_helpers(void) {
 
 // ---- the phases ------------------------------------------------------------------------------------------------
 
-static int64_t now(void) { return clock_ns(CLOCK_MONOTONIC); }
+#define now() clock_ns(CLOCK_MONOTONIC)
 
 NOINLINE static void compute(void) {
     int64_t end = clock_ns(CLOCK_THREAD_CPUTIME_ID) + phase_ns;

@@ -30,7 +30,7 @@ static struct { int64_t wait_ns, waits; } books[KINDS];
         __atomic_fetch_add(&books[kind].waits, 1, __ATOMIC_RELAXED);                                                   \
     } while (0)
 
-static uint64_t next(uint64_t *seed) { return *seed = churn(*seed, 1); }
+#define next(seed) (*(seed) = churn(*(seed), 1))
 
 NOINLINE static void short_nap(uint64_t *seed) { TIMED(SHORT_NAP, pause_ns(60000 + next(seed) % 40000)); }
 NOINLINE static void middle_nap(uint64_t *seed) { TIMED(MIDDLE_NAP, pause_ns(3000000 + next(seed) % 2000000)); }
