@@ -39,11 +39,13 @@ fn five_hundred_short_processes_a_second_are_accounted() -> Result<()> {
         children.len()
     ));
     ensure!(daemon.is_running()?, "the daemon ended");
-    // The kernel rounds each process's figure down to a microsecond.
+    // Stacks of processes that ended before their mappings were read have no names, which is counted; totals miss nothing.
+    for reason in ["lifecycle_ring_full", "thread_table_full", "stack_ring_full", "undecodable"] {
+        ensure!(loss.get(reason).is_none(), "unexpected losses: {loss}");
+    }
+    // Figures of wait4 are rounded down, and end a little before the process does.
     let apart = cpu.abs_diff(churn.cpu_ns);
-    let accounted = loss.get("lifecycle_ring_full").is_none() && loss.get("thread_table_full").is_none();
-    ensure!(!accounted || apart <= churn.cpu_ns / 100, "nothing is lost, but {apart} ns of CPU are missing");
-    ensure!(loss == Value::Object(Default::default()) || !accounted, "unexpected losses: {loss}");
+    ensure!(apart <= churn.cpu_ns / 50, "{apart} ns of CPU are not accounted");
     Ok(())
 }
 

@@ -43,7 +43,7 @@ struct OpenAccount {
     seen_ns: u64,
 }
 
-/// A closed window, and what it adds to earlier ones.
+/// A window, closed or still open, and what it adds to earlier ones.
 #[derive(Debug)]
 pub struct Closed {
     /// The window.
@@ -158,14 +158,18 @@ impl Aggregator {
         window
     }
 
+    /// What the open window adds to earlier ones so far.
+    pub fn peek_amendments(&self) -> Vec<RawWindow> {
+        self.amendments.iter().filter_map(|(start, amended)| self.amend(*start, amended)).collect()
+    }
+
     /// Closes the window and opens the next.
     pub fn close(&mut self, now: Timestamp, monotonic_ns: u64) -> Closed {
-        let window = self.peek(now);
-        let amendments = std::mem::take(&mut self.amendments);
-        let amendments = amendments.into_iter().filter_map(|(start, amended)| self.amend(start, &amended)).collect();
+        let closed = Closed { window: self.peek(now), amendments: self.peek_amendments() };
+        self.amendments.clear();
         self.window = Window::default();
         self.begin_window(now, monotonic_ns);
-        Closed { window, amendments }
+        closed
     }
 
     fn amend(&self, start_ns: u64, amended: &Window) -> Option<RawWindow> {
@@ -363,10 +367,12 @@ mod tests {
         let mut aggregator = aggregator();
         aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
         aggregator.add_stack(&off_cpu(13 * SECOND, 5 * SECOND, 0, 5 * SECOND));
+        assert_eq!(aggregator.peek_amendments()[0].samples[0].weight_ns, 2 * SECOND);
         let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
         assert_eq!(closed.window.samples[0].weight_ns, 3 * SECOND);
         assert_eq!(closed.amendments[0].samples[0].weight_ns, 2 * SECOND);
         assert_eq!(closed.amendments[0].range, TimeRange { from: Timestamp(0), to: Timestamp(10 * SECOND) });
+        assert!(aggregator.peek_amendments().is_empty());
     }
 
     #[test]

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::namer::{Shared, Work};
+use super::namer::{Peeked, Shared, Work};
 use super::selection::{SelectError, Selection};
 use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
-use crate::aggregate::Aggregator;
+use crate::aggregate::{Aggregator, Closed};
 use crate::bpf::reader::Ring;
 use crate::bpf::{Kernel, LoadError, Rings};
 use crate::process::{ProcWorld, ProcessError, World};
-use crate::profile::{Loss, LossReason, Profile, TaskTotals, Timestamp};
+use crate::profile::{Loss, LossReason, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
 use crate::wire::{LifecycleEvent, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
@@ -33,7 +33,7 @@ pub(super) enum Command {
     Status(SyncSender<Status>),
     Lifetime(SyncSender<Vec<(String, TaskTotals)>>),
     /// The open window so far.
-    Peek(SyncSender<Profile>),
+    Peek(SyncSender<Peeked>),
     Stop,
 }
 
@@ -236,10 +236,12 @@ impl Collector {
         true
     }
 
-    fn peek(&mut self, to: SyncSender<Profile>) {
+    fn peek(&mut self, to: SyncSender<Peeked>) {
         self.visit();
-        let window = self.books.aggregator.peek(Timestamp(clock::epoch_ns()));
-        let _ = self.work.send(Work::Answer(Box::new(window), to));
+        let aggregator = &self.books.aggregator;
+        let window = aggregator.peek(Timestamp(clock::epoch_ns()));
+        let open = Closed { window, amendments: aggregator.peek_amendments() };
+        let _ = self.work.send(Work::Answer(Box::new(open), to));
     }
 
     fn targets(&self) -> Vec<Target> {

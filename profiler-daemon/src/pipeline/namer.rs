@@ -16,7 +16,15 @@ pub(super) enum Work {
     /// A closed window, for the store.
     Store(Box<Closed>),
     /// The open window so far, for whoever asked.
-    Answer(Box<RawWindow>, SyncSender<Profile>),
+    Answer(Box<Closed>, SyncSender<Peeked>),
+}
+
+/// The open window so far, named.
+pub(super) struct Peeked {
+    /// The window.
+    pub(super) open: Profile,
+    /// Parts of waits that lie in earlier windows, which do not have them yet.
+    pub(super) amendments: Vec<Profile>,
 }
 
 /// What the namer shares with others.
@@ -40,6 +48,7 @@ impl Shared {
 pub(super) fn start_namer(shared: Arc<Shared>, work: Receiver<Work>) -> std::io::Result<JoinHandle<()>> {
     let run = move || {
         let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
+        symbolizer.read_kernel_symbols();
         for work in work {
             name(&mut symbolizer, &shared, work);
         }
@@ -48,19 +57,22 @@ pub(super) fn start_namer(shared: Arc<Shared>, work: Receiver<Work>) -> std::io:
 }
 
 fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {
+    let mut named = |window: RawWindow| symbolizer.symbolize(window, &shared.registry, &ProcWorld);
     match work {
         Work::Store(closed) => {
-            let window = symbolizer.symbolize(closed.window, &shared.registry, &ProcWorld);
+            let window = named(closed.window);
             shared.ring().push(Arc::new(window));
             for amendment in closed.amendments {
-                let part = symbolizer.symbolize(amendment, &shared.registry, &ProcWorld);
+                let part = named(amendment);
                 shared.ring().amend(&part);
             }
             shared.registry.end_window();
         }
-        Work::Answer(window, to) => {
+        Work::Answer(peeked, to) => {
+            let open = named(peeked.window);
+            let amendments = peeked.amendments.into_iter().map(named).collect();
             // Whoever asked may have given up.
-            let _ = to.send(symbolizer.symbolize(*window, &shared.registry, &ProcWorld));
+            let _ = to.send(Peeked { open, amendments });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::collector::{AddError, Collector, Command};
-use super::namer::{Shared, start_namer};
+use super::namer::{Peeked, Shared, start_namer};
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
 use crate::bpf::{Kernel, LoadError};
@@ -92,14 +92,21 @@ impl Service {
     }
 
     /// The open window so far, named.
-    pub(super) fn peek(&self) -> Result<Profile, DaemonError> {
+    pub(super) fn peek(&self) -> Result<Peeked, DaemonError> {
         self.ask(Command::Peek)
     }
 
-    /// Stored windows that overlap the range and ended before the open one began.
-    fn stored(&self, range: TimeRange, open_from: Timestamp) -> Vec<Arc<Profile>> {
-        let mut windows = self.shared.ring().overlapping(range);
+    /// Stored windows that overlap the range and ended before the open one began, amended by it.
+    fn stored(&self, range: TimeRange, peeked: &Peeked) -> Vec<Arc<Profile>> {
+        let ring = self.shared.ring();
+        let open_from = peeked.open.range.from;
+        let closed_meanwhile = ring.span().is_some_and(|span| span.to > open_from);
+        let mut windows = ring.overlapping(range);
+        drop(ring);
         windows.retain(|window| window.range.from < open_from);
+        if !closed_meanwhile {
+            amend(&mut windows, &peeked.amendments);
+        }
         windows
     }
 
@@ -140,7 +147,8 @@ impl Daemon for Service {
 
     fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError> {
         // The open window first: one that closes in between is then in the store, and left out there.
-        let open = self.peek()?;
+        let peeked = self.peek()?;
+        let open = &peeked.open;
         let range = match range {
             QueryRange::Between(range) => range,
             QueryRange::Last(length) => {
@@ -149,10 +157,10 @@ impl Daemon for Service {
                 TimeRange { from: Timestamp(now.saturating_sub(length)), to: Timestamp(now) }
             }
         };
-        let stored = self.stored(range, open.range.from);
-        let open_part = open.range.overlaps(&range).then_some(&open);
+        let stored = self.stored(range, &peeked);
+        let open_part = open.range.overlaps(&range).then_some(open);
         if stored.is_empty() && open_part.is_none() {
-            return Err(DaemonError::NoHistory(self.history_begins(&open)));
+            return Err(DaemonError::NoHistory(self.history_begins(open)));
         }
         Ok(merge_profiles(stored.iter().map(AsRef::as_ref).chain(open_part)))
     }
@@ -173,6 +181,15 @@ impl Daemon for Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+/// Adds each amendment to the window it belongs to.
+fn amend(windows: &mut [Arc<Profile>], amendments: &[Profile]) {
+    for part in amendments {
+        if let Some(window) = windows.iter_mut().find(|window| window.range.from == part.range.from) {
+            *window = Arc::new(merge_profiles([&**window, part]));
+        }
     }
 }
 

@@ -36,8 +36,8 @@ impl Session {
             progress(begun.elapsed());
             std::thread::sleep(PROGRESS_INTERVAL.min(duration.saturating_sub(begun.elapsed())));
         }
-        let profile = self.service.peek();
+        let peeked = self.service.peek();
         self.service.shutdown();
-        profile
+        peeked.map(|peeked| peeked.open)
     }
 }

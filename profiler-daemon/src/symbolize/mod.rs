@@ -75,6 +75,11 @@ impl Symbolizer {
         }
     }
 
+    /// Reads the kernel's symbols now, which takes a tenth of a second, and not when the first window is named.
+    pub fn read_kernel_symbols(&mut self) {
+        self.engine.resolve_kernel(0);
+    }
+
     /// Names all stacks of a window. Images that `registry` does not know yet are not read now: their processes may be
     /// gone, or not the same any more.
     pub fn symbolize(&mut self, window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
