@@ -201,6 +201,7 @@ impl Collector {
         }
         let id = id?;
         self.settle();
+        let _ = self.work.send(Work::Prepare);
         Ok(id)
     }
 

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::aggregate::{Closed, RawWindow};
+use crate::aggregate::Closed;
 use crate::process::{ProcWorld, Registry};
 use crate::profile::Profile;
 use crate::runtime::Runtimes;
@@ -13,6 +13,8 @@ use crate::symbolize::Symbolizer;
 
 /// What the namer is given, in the order of the windows.
 pub(super) enum Work {
+    /// Something is selected: there will be a window.
+    Prepare,
     /// A closed window, for the store.
     Store(Box<Closed>),
     /// The open window so far, for whoever asked.
@@ -48,7 +50,6 @@ impl Shared {
 pub(super) fn start_namer(shared: Arc<Shared>, work: Receiver<Work>) -> std::io::Result<JoinHandle<()>> {
     let run = move || {
         let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
-        symbolizer.read_kernel_symbols();
         for work in work {
             name(&mut symbolizer, &shared, work);
         }
@@ -57,22 +58,27 @@ pub(super) fn start_namer(shared: Arc<Shared>, work: Receiver<Work>) -> std::io:
 }
 
 fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {
-    let mut named = |window: RawWindow| symbolizer.symbolize(window, &shared.registry, &ProcWorld);
     match work {
-        Work::Store(closed) => {
-            let window = named(closed.window);
-            shared.ring().push(Arc::new(window));
-            for amendment in closed.amendments {
-                let part = named(amendment);
-                shared.ring().amend(&part);
-            }
-            shared.registry.end_window();
-        }
-        Work::Answer(peeked, to) => {
-            let open = named(peeked.window);
-            let amendments = peeked.amendments.into_iter().map(named).collect();
+        Work::Prepare => symbolizer.read_kernel_symbols(),
+        Work::Store(closed) => store(symbolizer, shared, *closed),
+        Work::Answer(open, to) => {
             // Whoever asked may have given up.
-            let _ = to.send(Peeked { open, amendments });
+            let _ = to.send(peeked(symbolizer, shared, *open));
         }
     }
+}
+
+fn store(symbolizer: &mut Symbolizer, shared: &Shared, closed: Closed) {
+    let window = symbolizer.symbolize(closed.window, &shared.registry, &ProcWorld);
+    shared.ring().push(Arc::new(window));
+    for amendment in closed.amendments {
+        let part = symbolizer.symbolize(amendment, &shared.registry, &ProcWorld);
+        shared.ring().amend(&part);
+    }
+    shared.registry.end_window();
+}
+
+fn peeked(symbolizer: &mut Symbolizer, shared: &Shared, open: Closed) -> Peeked {
+    let mut named = |window| symbolizer.symbolize(window, &shared.registry, &ProcWorld);
+    Peeked { open: named(open.window), amendments: open.amendments.into_iter().map(named).collect() }
 }

@@ -1,7 +1,9 @@
 //! Samples tied to the exact totals: what the reports sum up always agrees with the kernel's books.
 //!
 //! A sample is an unbiased but noisy estimate; how long a thread was in a state is known exactly. So the samples of a
-//! *stratum* - one thread in one state, all kinds of on-CPU code being one state - are scaled to its exact total:
+//! *stratum* - one thread in one state, all kinds of on-CPU code being one state - are corrected to sum up to its exact
+//! total, each in proportion to its variance: what is measured whole, like a wait longer than the sampling period, is not
+//! changed by the noise of what is not.
 //!
 //! - With at least [`MIN_CAPTURES`] captures a stratum stands alone.
 //! - Threads with fewer are pooled with the others of their process in the same state: services that start a thread per
@@ -216,10 +218,9 @@ impl Pool {
 
     /// The samples of each stratum, scaled to what the pool shall sum up to.
     fn scaled_shares<'p>(&self, profile: &'p Profile, state: State) -> Vec<Vec<Share<'p>>> {
-        let samples = || self.strata.iter().flat_map(|stratum| &stratum.samples).map(|at| &profile.samples[*at]);
-        let weights: Vec<u64> = samples().map(|sample| sample.weight_ns).collect();
-        let scaled = apportion(&weights, self.target_ns(profile, state, samples()));
-        let mut scaled = scaled.into_iter();
+        let samples = self.strata.iter().flat_map(|stratum| &stratum.samples).map(|at| &profile.samples[*at]);
+        let samples: Vec<&Sample> = samples.collect();
+        let mut scaled = adjust(&samples, self.target_ns(profile, state, samples.iter().copied())).into_iter();
         let mut share = |at: &usize| {
             let sample = &profile.samples[*at];
             let ns = scaled.next().expect("there is one scaled weight per sample");
@@ -243,6 +244,20 @@ impl Pool {
         let complete = !matches!(state, State::Wait(_)) || exact_ns.saturating_sub(sampled_ns) as f64 <= by_chance;
         if captures >= MIN_CAPTURES && complete { exact_ns } else { sampled_ns.min(exact_ns) }
     }
+}
+
+/// The weights of the samples, corrected so that they sum up to `target_ns`: each takes the part of the difference that its
+/// variance is of all variance, which is the likeliest place of the error. What is certain stays as it is. Without
+/// any variance, or where a weight would fall below zero, all are scaled by one factor.
+fn adjust(samples: &[&Sample], target_ns: u64) -> Vec<u64> {
+    let weights: Vec<u64> = samples.iter().map(|sample| sample.weight_ns).collect();
+    let variance: f64 = samples.iter().map(|sample| sample.variance_ns2).sum();
+    let difference = target_ns as f64 - weights.iter().sum::<u64>() as f64;
+    let corrected = samples.iter().map(|sample| {
+        let ns = sample.weight_ns as f64 + difference * sample.variance_ns2 / variance;
+        (ns >= 0.0).then(|| ns.round() as u64)
+    });
+    apportion(&corrected.collect::<Option<Vec<u64>>>().unwrap_or(weights), target_ns)
 }
 
 /// Gives a thread its own samples, each in the same proportion where they exceed its exact total.
@@ -366,6 +381,14 @@ mod tests {
         assert_eq!(calibrated.entries.iter().map(|entry| entry.ns).collect::<Vec<_>>(), [33 * T, 11 * T]);
         let expected = 30.0 * (T as f64).powi(2) * 1.1_f64.powi(2);
         assert!((calibrated.entries[0].variance_ns2 / expected - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_certain_keeps_its_length_and_the_noisy_rest_takes_the_correction() {
+        let certain = Sample { variance_ns2: 0.0, ..sample(0, NET, 0, 70 * T, 1) };
+        let profile = profile(1, vec![certain, sample(0, NET, 1, 10 * T, 10)], vec![net(0, 82 * T)]);
+        let parts: Vec<u64> = calibrate(&profile).entries.iter().map(|entry| entry.ns).collect();
+        assert_eq!(parts, [70 * T, 12 * T]);
     }
 
     #[test]
