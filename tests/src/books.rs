@@ -178,12 +178,15 @@ impl FunctionRow {
         self.wait.get(class).copied().unwrap_or(0)
     }
 
-    /// The state with the most time: `cpu` or a wait class; `runq` too if `with_runq`.
-    pub fn dominating(&self, with_runq: bool) -> &str {
-        let runq = if with_runq { self.runq } else { 0 };
-        let named = [("cpu", self.cpu_sum()), ("runq", runq)];
-        let waits = self.wait.iter().map(|(name, ns)| (name.as_str(), *ns));
-        named.into_iter().chain(waits).max_by_key(|(_, ns)| *ns).map_or("cpu", |(name, _)| name)
+    /// Whether `class` is what the function is about. A wait must be the longest of the waits: how much CPU the kernel needs
+    /// beside it is the machine's affair. `cpu` must exceed every wait, `runq` the CPU time too.
+    pub fn is_mostly(&self, class: &str) -> bool {
+        let longest = self.wait.values().copied().max().unwrap_or(0);
+        match class {
+            "cpu" => self.cpu_sum() > longest,
+            "runq" => self.runq > longest.max(self.cpu_sum()),
+            wait => longest > 0 && self.waited(wait) == longest,
+        }
     }
 
     fn is_function(&self, name: &str) -> bool {
@@ -215,11 +218,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dominating_state_is_the_one_with_the_most_time() {
+    fn a_function_is_mostly_its_longest_wait_or_what_exceeds_that() {
         let wait = ByName::from([("net".into(), 30), ("disk".into(), 10)]);
         let row = FunctionRow { cpu: ByName::from([("native".into(), 20)]), runq: 40, wait, ..Default::default() };
-        assert_eq!(row.dominating(false), "net");
-        assert_eq!(row.dominating(true), "runq");
+        assert!(row.is_mostly("net") && row.is_mostly("runq"));
+        assert!(!row.is_mostly("disk") && !row.is_mostly("cpu"));
+        assert!(!FunctionRow::default().is_mostly("net"));
     }
 
     #[test]

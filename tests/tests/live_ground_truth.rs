@@ -64,7 +64,7 @@ fn attributed_part(class: &str) -> f64 {
     }
 }
 
-/// Every phase whose class is not the dominating state of its function, or lies elsewhere too.
+/// Every phase whose function is not mostly of its class, or whose time lies elsewhere too.
 fn misplaced(run: &Run) -> Result<Vec<String>> {
     tell(&format!("\n{:<14} {:<10} {:>12} {:>12} {:>8}", "function", "state", "in function", "in phase", "samples"));
     let mut problems = Vec::new();
@@ -84,10 +84,8 @@ fn misplaced(run: &Run) -> Result<Vec<String>> {
         let ms = |ns: u64| ns as f64 / 1e6;
         let name = &phase.function;
         tell(&format!("{name:<14} {:<10} {:>12.3} {:>12.3} {:>8}", phase.class, ms(in_row), ms(in_phase), row.samples));
-        // The machine may be busy, so the run queue counts only where the phase is about it.
-        let dominating = row.dominating(phase.class == "runq");
-        if dominating != phase.class {
-            problems.push(format!("{name} should be mostly {}, but is {dominating}: {row:?}", phase.class));
+        if !row.is_mostly(&phase.class) {
+            problems.push(format!("{name} should be mostly {}: {row:?}", phase.class));
         }
         if (in_row as f64) < attributed_part(&phase.class) * in_phase as f64 {
             problems.push(format!("{name} has {in_row} ns of {}, but the phase {in_phase} ns", phase.class));
