@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::books::{Books, Hotspots};
 use crate::client::{Response, request};
 use crate::host::profilerd;
+use crate::kernel_books::{Asked, monotonic_ns};
 use crate::program::{Ended, Program, poll_until};
 
 const START: Duration = Duration::from_secs(30);
@@ -101,6 +102,13 @@ impl Daemon {
     pub fn books(&self, pid: u32) -> Result<Books> {
         let rows = self.breakdown(&format!("&pid={pid}"))?;
         rows.into_iter().find(|row| row.pid == pid).with_context(|| format!("the breakdown has no row for {pid}"))
+    }
+
+    /// The same, with the monotonic time before and after the question: the daemon looked at its books in between.
+    pub fn timed_books(&self, pid: u32) -> Result<(Books, Asked)> {
+        let before_ns = monotonic_ns();
+        let books = self.books(pid)?;
+        Ok((books, Asked { before_ns, after_ns: monotonic_ns() }))
     }
 
     /// The functions of one process, every row, idle time included.

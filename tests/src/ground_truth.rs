@@ -1,7 +1,7 @@
 //! The ground-truth run: a workload that keeps its own books phase by phase, beside the daemon's books of it.
 //!
-//! The workload stops at each phase's edge until it is told to go on. There its thread is blocked, so the kernel's books of
-//! it stand still and three books can be compared: the program's clocks, the scheduler's figures, the daemon's answer.
+//! The workload stops before and after each phase until it is told to go on. There its thread is blocked, so the kernel's
+//! books of it stand still and three books can be compared: the program's clocks, the scheduler's figures, the daemon's answer.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::books::{Books, Hotspots};
 use crate::daemon::Daemon;
-use crate::kernel_books::{KernelBooks, monotonic_ns};
+use crate::kernel_books::{Asked, KernelBooks, monotonic_ns};
 use crate::program::poll_until;
 use crate::workload::Workload;
 
@@ -26,8 +26,8 @@ pub struct Run {
     pub helpers: Vec<u32>,
     /// One per phase, in order.
     pub phases: Vec<Phase>,
-    /// Edges: one before the first phase, and one after each.
-    pub edges: Vec<Edge>,
+    /// The books before and after each phase.
+    pub edges: Vec<(Edge, Edge)>,
     /// The functions of the process at the end.
     pub functions: Hotspots,
 }
@@ -52,8 +52,8 @@ pub struct Phase {
 /// The state of all books between two phases.
 #[derive(Debug)]
 pub struct Edge {
-    /// Monotonic time before and after the daemon was asked.
-    pub asked: (u64, u64),
+    /// When the daemon was asked.
+    pub asked: Asked,
     /// The scheduler's books of the blocked thread.
     pub kernel: KernelBooks,
     /// The daemon's books of every process it follows here.
@@ -73,20 +73,55 @@ impl Run {
         let pid = workload.pid();
         let helpers = workload.numbers().get(2..).unwrap_or_default().to_vec();
         let attached = monotonic_ns();
-        let mut edges = vec![read_edge(workload, daemon, attached)?];
-        let mut phases = Vec::new();
+        let (mut edges, mut phases) = (Vec::new(), Vec::new());
         workload.go()?;
-        while let Some(line) = workload.await_json(PHASE)? {
+        while workload.await_json(PHASE)?.is_some() {
+            let before = read_edge(workload, daemon, attached)?;
+            workload.go()?;
+            let line = workload.await_json(PHASE)?.context("a phase was not reported")?;
             phases.push(parse_phase(&line).with_context(|| line.to_string())?);
-            edges.push(read_edge(workload, daemon, attached)?);
+            edges.push((before, read_edge(workload, daemon, attached)?));
             workload.go()?;
         }
         Ok(Self { pid, helpers, phases, edges, functions: daemon.functions(pid)? })
     }
 
-    /// What the daemon counted for the thread during a phase and at the edge after it.
+    /// What the daemon counted for the thread during a phase, from before its first edge to after its last one.
     pub fn during(&self, phase: usize) -> Result<Books> {
-        Ok(self.edges[phase + 1].books(self.pid)?.since(self.edges[phase].books(self.pid)?))
+        let (before, after) = &self.edges[phase];
+        Ok(after.books(self.pid)?.since(before.books(self.pid)?))
+    }
+
+    /// The very first and the very last edge.
+    fn ends(&self) -> Result<(&Edge, &Edge)> {
+        let first = self.edges.first().context("no phase ran")?;
+        let last = self.edges.last().context("no phase ran")?;
+        Ok((&first.0, &last.1))
+    }
+
+    /// What the scheduler counted for the thread in the same time.
+    pub fn scheduled(&self, phase: usize) -> KernelBooks {
+        let (before, after) = &self.edges[phase];
+        after.kernel.since(before.kernel)
+    }
+
+    /// Where the daemon saw the time of a phase, in one line for the reader of a failure.
+    pub fn describe(&self, phase: usize) -> Result<String> {
+        let (counted, kernel) = (self.during(phase)?, self.scheduled(phase));
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let waits = counted.wait.iter().filter(|(_, ns)| **ns > 0);
+        let waits: Vec<String> = waits.map(|(class, ns)| format!("{class} {:.3}", ms(*ns))).collect();
+        Ok(format!(
+            "{:<10} cpu {:.3} (scheduler {:.3}) runq {:.3} (scheduler {:.3}) throttled {:.3} steal {:.3} {} ms",
+            self.phases[phase].name,
+            ms(counted.cpu),
+            ms(kernel.cpu),
+            ms(counted.runq),
+            ms(kernel.run_delay),
+            ms(counted.throttled),
+            ms(counted.steal),
+            waits.join(" ")
+        ))
     }
 }
 
@@ -96,10 +131,10 @@ fn read_edge(workload: &Workload, daemon: &Daemon, attached: u64) -> Result<Edge
     let kernel = KernelBooks::read(workload.pid(), workload.pid())?;
     let least = monotonic_ns() - attached;
     poll_until(FRESH, || {
-        let before = monotonic_ns();
+        let before_ns = monotonic_ns();
         let rows = daemon.breakdown("")?;
         let fresh = rows.iter().any(|row| row.pid == workload.pid() && row.wall >= least);
-        Ok(fresh.then(|| Edge { asked: (before, monotonic_ns()), kernel, rows }))
+        Ok(fresh.then(|| Edge { asked: Asked { before_ns, after_ns: monotonic_ns() }, kernel, rows }))
     })
     .context("the books of the workload are not up to date")
 }
@@ -171,7 +206,7 @@ pub fn class_checks(run: &Run, part: f64) -> Result<Vec<Check>> {
             "runq" => {
                 checks.push(Check::new(name("cpu"), phase.cpu, counted.cpu, part, 0));
                 let queued = counted.runq + counted.throttled;
-                checks.push(Check::new(name("runq"), phase.run_delay, queued, part, 0));
+                checks.push(Check::new(name("runq"), run.scheduled(at).run_delay, queued, part, 0));
             }
             // The harness speaks to the program through a pipe too, so this phase's total is not its own.
             "ipc" => {}
@@ -185,14 +220,21 @@ pub fn class_checks(run: &Run, part: f64) -> Result<Vec<Check>> {
 }
 
 /// CPU and run queue since the first edge, at the last one, against the scheduler's own books of the blocked thread.
-pub fn scheduler_checks(run: &Run, part: f64) -> Result<Vec<Check>> {
-    let (first, last) = (&run.edges[0], &run.edges[run.edges.len() - 1]);
+///
+/// `switching_ns` is for the moments between the scheduler's clock reads and the hooks, over all switches of the run.
+pub fn scheduler_checks(run: &Run, part: f64, switching_ns: u64) -> Result<Vec<Check>> {
+    let (first, last) = run.ends()?;
     let counted = last.books(run.pid)?.since(first.books(run.pid)?);
-    let cpu = last.kernel.cpu - first.kernel.cpu;
-    let run_delay = last.kernel.run_delay - first.kernel.run_delay;
+    let kernel = last.kernel.since(first.kernel);
     Ok(vec![
-        Check::new("cpu, all phases, by schedstat", cpu, counted.cpu, part, 0),
-        Check::new("runq, all phases, by schedstat", run_delay, counted.runq + counted.throttled, part, 0),
+        Check::new("cpu, all phases, by schedstat", kernel.cpu, counted.cpu, part, 0),
+        Check::new(
+            "runq, all phases, by schedstat",
+            kernel.run_delay,
+            counted.runq + counted.throttled,
+            part,
+            switching_ns,
+        ),
     ])
 }
 
@@ -201,14 +243,12 @@ pub fn scheduler_checks(run: &Run, part: f64) -> Result<Vec<Check>> {
 /// The daemon looks at its books at some moment while it is asked, so the time that passed is known to that request's length:
 /// the nearest end of that interval is the reference.
 pub fn wall_checks(run: &Run) -> Result<Vec<Check>> {
-    let (first, last) = (&run.edges[0], &run.edges[run.edges.len() - 1]);
-    let shortest = last.asked.0 - first.asked.1;
-    let longest = last.asked.1 - first.asked.0;
+    let (first, last) = run.ends()?;
     std::iter::once(&run.pid)
         .chain(&run.helpers)
         .map(|pid| {
             let counted = last.books(*pid)?.since(first.books(*pid)?).sum();
-            let passed = counted.clamp(shortest, longest);
+            let passed = last.asked.passed_since(first.asked, counted);
             Ok(Check::new(format!("sum of states of process {pid}"), passed, counted, 0.002, 100_000))
         })
         .collect()

@@ -38,8 +38,9 @@ fn record(seconds: &str, options: &[&str]) -> Result<Run> {
 }
 
 fn wrong_totals(run: &Run) -> Result<Vec<String>> {
-    let checks = [class_checks(run, PART)?, scheduler_checks(run, PART)?, wall_checks(run)?].concat();
+    let checks = [class_checks(run, PART)?, scheduler_checks(run, PART, 0)?, wall_checks(run)?].concat();
     print_table(&checks);
+    (0..run.phases.len()).try_for_each(|phase| run.describe(phase).map(|line| tell(&line)))?;
     Ok(checks.iter().filter(|check| !check.passes()).map(Check::to_string).collect())
 }
 

@@ -2,8 +2,9 @@
 //
 //   ground_truth [--seconds S] [--file PATH] [PHASE...]
 //
-// Prints `ready PID TID helpers PID...`, then waits for a line on standard input before each phase and after the last.
-// After each phase it prints one line of JSON: the clocks at both edges. `done` follows the last one. End of input ends it.
+// Prints `ready PID TID helpers PID...`. Around each phase it prints a line of JSON and waits for a line on standard input:
+// `ready` once everything is prepared, and afterwards the clocks at both edges. `done` follows the last one. End of input
+// ends it.
 // The other sides of the waits (peer, lock holder, competitors) are processes of one thread each: each is a row of its
 // own in a breakdown. They share the memory, because a private futex needs that.
 #include "syscalls.h"
@@ -356,21 +357,6 @@ static void print_edge(FILE *out, const char *name, struct edge edge) {
             (long long)edge.cpu_ns, (long long)edge.run_delay_ns);
 }
 
-static void run_phase(const struct phase *phase) {
-    phase->before();
-    struct edge start = read_edge();
-    phase->run();
-    struct edge end = read_edge();
-    phase->after();
-    printf("{\"phase\":\"%s\",\"function\":\"%s\",\"class\":\"%s\",", phase->name, phase->function, phase->class);
-    print_edge(stdout, "start", start);
-    printf(",");
-    print_edge(stdout, "end", end);
-    printf(",\"mono_ns\":%lld,\"cpu_ns\":%lld,\"run_delay_ns\":%lld}\n", (long long)(end.mono_ns - start.mono_ns),
-           (long long)(end.cpu_ns - start.cpu_ns), (long long)(end.run_delay_ns - start.run_delay_ns));
-    fflush(stdout);
-}
-
 // Waits for a line; the end of the input ends the program.
 NOINLINE static void await_command(void) {
     char byte = 0;
@@ -379,6 +365,26 @@ NOINLINE static void await_command(void) {
             stop_helpers();
             _exit(0);
         }
+}
+
+// Prepares, says so and waits for a line; runs, says how long and waits for a line; tidies up.
+static void run_phase(const struct phase *phase) {
+    phase->before();
+    printf("{\"ready\":\"%s\"}\n", phase->name);
+    fflush(stdout);
+    await_command();
+    struct edge start = read_edge();
+    phase->run();
+    struct edge end = read_edge();
+    printf("{\"phase\":\"%s\",\"function\":\"%s\",\"class\":\"%s\",", phase->name, phase->function, phase->class);
+    print_edge(stdout, "start", start);
+    printf(",");
+    print_edge(stdout, "end", end);
+    printf(",\"mono_ns\":%lld,\"cpu_ns\":%lld,\"run_delay_ns\":%lld}\n", (long long)(end.mono_ns - start.mono_ns),
+           (long long)(end.cpu_ns - start.cpu_ns), (long long)(end.run_delay_ns - start.run_delay_ns));
+    fflush(stdout);
+    await_command();
+    phase->after();
 }
 
 // ---- setting up ------------------------------------------------------------------------------------------------
@@ -456,10 +462,8 @@ int main(int count, char **arguments) {
     print_ready();
     await_command();
     for (size_t i = 0; i < PHASES; i++)
-        if (wanted(&phases[i], count - first, arguments + first)) {
+        if (wanted(&phases[i], count - first, arguments + first))
             run_phase(&phases[i]);
-            await_command();
-        }
     printf("done\n");
     fflush(stdout);
     await_command();
