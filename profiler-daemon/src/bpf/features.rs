@@ -109,7 +109,7 @@ impl Features {
         };
         if self.variant == Variant::Hash {
             self.fallbacks.push(
-                "thread state is kept in a hash (task-local storage needs Linux 5.15): about 55 ns more per switch, \
+                "thread state is kept in a hash (task-local storage needs Linux 5.15): some 150 ns more per switch, \
                  and the number of threads is bounded by --max-threads"
                     .to_owned(),
             );

@@ -1,0 +1,21 @@
+//! What the daemon does most often, timed: per event, per context switch, per lookup and per request.
+
+mod event;
+mod perf_map;
+mod record;
+mod report;
+mod steps;
+
+use std::time::Duration;
+
+use criterion::Criterion;
+
+fn main() {
+    let times = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    let mut criterion = times.configure_from_args();
+    steps::bench(&mut criterion);
+    event::bench(&mut criterion);
+    perf_map::bench(&mut criterion);
+    report::bench(&mut criterion);
+    criterion.final_summary();
+}
