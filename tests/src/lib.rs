@@ -10,6 +10,7 @@ pub mod host;
 pub mod kernel_books;
 pub mod program;
 pub mod python;
+pub mod quota;
 pub mod workload;
 
 pub use books::{Books, FunctionRow, Hotspots};
@@ -17,4 +18,5 @@ pub use client::Response;
 pub use daemon::Daemon;
 pub use host::{LiveHost, live_host, tell};
 pub use program::{Program, poll_until};
+pub use quota::Quota;
 pub use workload::Workload;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::ground_truth::Check;
-use profiler_tests::kernel_books::{Asked, monotonic_ns};
-use profiler_tests::{Books, Daemon, Workload, live_host, poll_until, tell};
+use profiler_tests::kernel_books::{Asked, KernelBooks, monotonic_ns};
+use profiler_tests::{Books, Daemon, Quota, Workload, live_host, poll_until, tell};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -239,6 +239,33 @@ fn a_thread_that_never_leaves_the_cpu_is_counted_up_to_now() -> Result<()> {
             "it waits for nothing: {books:?}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn time_held_back_by_a_quota_is_throttled() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    const PERIOD_US: u32 = 100_000;
+    let quota = Quota::new(PERIOD_US / 5, PERIOD_US)?;
+    let mut workload = Workload::start("traps", &["spin_forever"])?;
+    quota.add(workload.pid())?;
+    let daemon = Daemon::start_for(workload.pid(), &WINDOW)?;
+    workload.go()?;
+    let throttled = |books: &Books| books.throttled > 200_000_000;
+    let start = poll_until(RUN, || Ok(Some(daemon.books(workload.pid())?).filter(throttled)))?;
+    let (start_ns, start_kernel) = (quota.throttled_ns()?, KernelBooks::read(workload.pid(), workload.pid())?);
+    let enough = |books: &Books| books.throttled > 4_000_000_000;
+    let counted = poll_until(RUN, || Ok(Some(daemon.books(workload.pid())?.since(&start)).filter(enough)))?;
+    // Both references count a time at its end: at both ends of the comparison a period may be missing.
+    let slack = 2 * u64::from(PERIOD_US) * 1000;
+    let by_scheduler = KernelBooks::read(workload.pid(), workload.pid())?.since(start_kernel).run_delay;
+    let held_back = counted.runq + counted.throttled;
+    ensure_passes(&Check::new("held back, by schedstat", by_scheduler, held_back, 0.01, slack))?;
+    // Queueing right after it is let go belongs to it as well, so the cgroup's own figure is a lower bound.
+    let by_cgroup = quota.throttled_ns()? - start_ns;
+    ensure!(counted.throttled + slack >= by_cgroup, "the cgroup says {by_cgroup} ns: {counted:?}");
+    ensure!(held_back + counted.cpu + counted.steal == counted.sum(), "it waits for nothing: {counted:?}");
+    ensure!(counted.cpu <= counted.sum() / 4, "a fifth of a CPU is allowed: {counted:?}");
     Ok(())
 }
 
