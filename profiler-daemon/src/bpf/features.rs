@@ -76,7 +76,7 @@ impl Features {
         if version < (5, 10) {
             return Err(LoadError::KernelTooOld { release });
         }
-        let (btf, symbols) = (Btf::read()?, KernelSymbols::read());
+        let (btf, symbols) = read_types_and_symbols()?;
         let offsets = resolve_offsets(&btf, &symbols);
         if !offsets.missing.is_empty() {
             return Err(LoadError::MissingFields(offsets.missing.join(", ")));
@@ -154,6 +154,15 @@ impl Features {
 }
 
 /// The major and minor version of a release such as `6.1.0-13-amd64`; zeros where it cannot be read.
+/// Both at once: each takes tens of milliseconds.
+fn read_types_and_symbols() -> Result<(Btf, KernelSymbols), LoadError> {
+    std::thread::scope(|scope| {
+        let symbols = scope.spawn(KernelSymbols::read);
+        let btf = Btf::read()?;
+        Ok((btf, symbols.join().expect("reading symbols does not panic")))
+    })
+}
+
 fn parse_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

@@ -23,12 +23,18 @@ impl KernelSymbols {
         }
     }
 
-    fn parse(lines: impl BufRead) -> Self {
-        let mut symbols = Self::default();
-        for line in lines.lines().map_while(Result::ok) {
+    /// Reads up to the last symbol of interest: the kernel spells each line out as it is read, which takes its time.
+    fn parse(mut lines: impl BufRead) -> Self {
+        let (mut symbols, mut line) = (Self::default(), String::new());
+        while !symbols.is_complete() && lines.read_line(&mut line).is_ok_and(|read| read > 0) {
             symbols.add(&line);
+            line.clear();
         }
         symbols
+    }
+
+    fn is_complete(&self) -> bool {
+        self.addresses.len() == WANTED.len() && self.finish_task_switch.is_some()
     }
 
     fn add(&mut self, line: &str) {
@@ -59,6 +65,14 @@ mod tests {
         let symbols = KernelSymbols::parse(text.as_bytes());
         assert_eq!(symbols.finish_task_switch.as_deref(), Some("finish_task_switch.isra.0"));
         assert_eq!(symbols.address("timerfd_poll"), Some(0xffff_ffff_8100_0020));
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_the_last_symbol_of_interest() {
+        let text = "1 t finish_task_switch\n2 T timerfd_poll\n3 T pidfd_poll\n4 T ep_eventpoll_poll\n5 T later\n";
+        let mut lines = text.as_bytes();
+        assert!(KernelSymbols::parse(&mut lines).is_complete());
+        assert_eq!(lines, b"5 T later\n");
     }
 
     #[test]

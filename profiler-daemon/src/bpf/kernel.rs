@@ -36,7 +36,11 @@ impl Kernel {
             return Err(LoadError::NoPrivilege);
         }
         let features = Features::detect(settings.variant, settings.switch_in)?;
-        let mut ebpf = load_object(settings, &features)?;
+        let (object, types) = std::thread::scope(|scope| {
+            let types = scope.spawn(read_types);
+            (load_object(settings, &features), types.join().expect("reading types does not panic"))
+        });
+        let mut ebpf = object?;
         let rings = Rings { stacks: take_ring(&mut ebpf, "STACKS")?, lifecycle: take_ring(&mut ebpf, "LIFECYCLE")? };
         let mut kernel = Self {
             targets: take_map(&mut ebpf, "TARGETS", HashMap::try_from)?,
@@ -49,7 +53,7 @@ impl Kernel {
             attached: false,
         };
         kernel.write_syscalls()?;
-        kernel.load_programs()?;
+        kernel.load_programs(&types?)?;
         Ok((kernel, rings))
     }
 
@@ -94,7 +98,7 @@ impl Kernel {
             reload("finish_task_switch", program, |program| program.unload())?;
         }
         self.attached = false;
-        self.load_programs()
+        self.load_programs(&read_types()?)
     }
 
     /// Starts sampling CPUs that came online and forgets those that went away.
@@ -210,12 +214,11 @@ impl Kernel {
         Ok(())
     }
 
-    fn load_programs(&mut self) -> Result<(), LoadError> {
-        let types = aya::Btf::from_sys_fs().map_err(|error| LoadError::refused("the kernel's types", &error))?;
+    fn load_programs(&mut self, types: &aya::Btf) -> Result<(), LoadError> {
         for name in tracepoint_programs(&self.features) {
             let program: &mut BtfTracePoint = typed(&mut self.ebpf, name)?;
             let tracepoint = if name == "sched_exit" { "sched_exit_tp" } else { name.trim_end_matches("_both") };
-            check_load(name, program.load(tracepoint, &types))?;
+            check_load(name, program.load(tracepoint, types))?;
         }
         if let SwitchIn::Kprobe(_) = self.features.switch_in {
             let program: &mut KProbe = typed(&mut self.ebpf, "finish_task_switch")?;
@@ -224,7 +227,7 @@ impl Kernel {
         let program: &mut PerfEvent = typed(&mut self.ebpf, "on_cpu")?;
         check_load("on_cpu", program.load())?;
         let program: &mut Iter = typed(&mut self.ebpf, "each_task")?;
-        check_load("each_task", program.load("task", &types))
+        check_load("each_task", program.load("task", types))
     }
 }
 
@@ -234,6 +237,10 @@ const SNAPSHOTS_PER_READ: usize = 64;
 /// The nanoseconds between two on-CPU samples of one CPU.
 pub fn cpu_period_ns(frequency_hz: u32) -> u64 {
     1_000_000_000 / u64::from(frequency_hz.max(1))
+}
+
+fn read_types() -> Result<aya::Btf, LoadError> {
+    aya::Btf::from_sys_fs().map_err(|error| LoadError::refused("the kernel's types", &error))
 }
 
 fn tracepoint_programs(features: &Features) -> Vec<&'static str> {
