@@ -270,15 +270,15 @@ fn name_of(path: &Path) -> String {
 struct Nobody;
 
 impl Daemon for Nobody {
-    fn status(&self) -> Status {
+    fn status(&self) -> Result<Status, DaemonError> {
         unreachable!()
     }
 
-    fn processes(&self) -> Vec<ProcessStatus> {
+    fn processes(&self) -> Result<Vec<ProcessStatus>, DaemonError> {
         unreachable!()
     }
 
-    fn targets(&self) -> Vec<Target> {
+    fn targets(&self) -> Result<Vec<Target>, DaemonError> {
         unreachable!()
     }
 
@@ -298,7 +298,7 @@ impl Daemon for Nobody {
         unreachable!()
     }
 
-    fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {
+    fn lifetime_totals(&self) -> Result<Vec<(String, TaskTotals)>, DaemonError> {
         unreachable!()
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct ServeArguments {
     sampling: SamplingFlags,
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until SIGINT or SIGTERM. It fails if profiling ends before.
 pub(super) fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let address = parse_listen(&arguments.listen, arguments.insecure).context("failed to listen")?;
     let settings = arguments.sampling.settings(&arguments.history).context("failed to read the flags")?;
@@ -64,14 +64,36 @@ async fn serve_daemon(
     settings: &SamplingSettings,
     selectors: &[Selector],
 ) -> anyhow::Result<()> {
-    let (stop, shutdown) = watch::channel(false);
-    stop_on_signals(stop).context("failed to watch for signals")?;
+    let stop = watch::Sender::new(false);
+    stop_on_signals(stop.clone()).context("failed to watch for signals")?;
     let service = Service::start(settings, selectors).context("failed to start profiling")?;
-    let state = AppState::new(service.clone(), address, shutdown.clone());
     eprintln!("profilerd listening on http://{address}");
+    answer(listener, address, service, stop).await
+}
+
+/// Answers requests until told to stop, or until the service has lost a thread, which is an error.
+async fn answer(
+    listener: TcpListener,
+    address: SocketAddr,
+    service: Arc<Service>,
+    stop: watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    let shutdown = stop.subscribe();
+    let state = AppState::new(service.clone(), address, shutdown.clone());
+    tokio::spawn(stop_at_end(service.first_ended(), stop));
     let served = serve::serve(listener, router(state), shutdown).await.context("failed to serve");
+    let lost = service.lost_thread();
     end(service).await;
-    served
+    match lost {
+        Some(thread) => anyhow::bail!("failed to profile: the {thread} thread ended unexpectedly; the log says why"),
+        None => served,
+    }
+}
+
+async fn stop_at_end(mut first_ended: watch::Receiver<Option<&'static str>>, stop: watch::Sender<bool>) {
+    if first_ended.wait_for(Option::is_some).await.is_ok() {
+        stop.send_replace(true);
+    }
 }
 
 /// Detaches the kernel half; it blocks, so it runs off the executor.
@@ -99,4 +121,22 @@ fn stop_on_signals(stop: watch::Sender<bool>) -> std::io::Result<()> {
         std::process::exit(1);
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Daemon;
+
+    #[tokio::test]
+    async fn a_lost_collector_ends_the_daemon_with_a_line_that_says_so() {
+        let service = Service::with_broken_collector();
+        let asked = service.clone();
+        let asking = tokio::task::spawn_blocking(move || asked.status());
+        let address = "127.0.0.1:0".parse().unwrap();
+        let error = answer(serve::bind(address).unwrap(), address, service, watch::Sender::new(false)).await;
+        let message = error.unwrap_err().to_string();
+        assert!(message.starts_with("failed to profile: the collector thread ended"), "{message}");
+        assert!(asking.await.unwrap().is_err());
+    }
 }

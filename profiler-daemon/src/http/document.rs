@@ -79,7 +79,7 @@ impl IntoResponses for Refusals {
             ("400", "A parameter is unknown, given twice or has a bad value, or the Host header is missing"),
             ("403", "The Host header is not this daemon's"),
             ("500", "The daemon failed; its log says why"),
-            ("503", "The daemon is shutting down"),
+            ("503", "The daemon is shutting down, or cannot profile any more"),
         ])
     }
 }

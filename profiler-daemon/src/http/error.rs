@@ -69,7 +69,7 @@ impl From<DaemonError> for ApiError {
                 StatusCode::CONFLICT
             }
             DaemonError::Kernel(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            DaemonError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            DaemonError::ShuttingDown | DaemonError::ThreadLost => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
     }

@@ -36,7 +36,7 @@ pub(super) struct Twin {
     pub status: Status,
     /// The selections in force.
     pub targets: Mutex<Vec<Target>>,
-    /// If set, every question that can fail fails like this.
+    /// If set, every question fails like this.
     pub failure: Option<DaemonError>,
     /// The ranges asked for.
     pub asked: Mutex<Vec<QueryRange>>,
@@ -49,7 +49,7 @@ impl Twin {
         Self { status: status(), targets: Mutex::new(vec![target]), failure: None, asked: Mutex::default() }
     }
 
-    /// A daemon in which every question that can fail does.
+    /// A daemon in which every question fails.
     pub(super) fn failing(failure: DaemonError) -> Self {
         Self { failure: Some(failure), ..Self::working() }
     }
@@ -60,11 +60,13 @@ impl Twin {
 }
 
 impl Daemon for Twin {
-    fn status(&self) -> Status {
-        self.status.clone()
+    fn status(&self) -> Result<Status, DaemonError> {
+        self.fail()?;
+        Ok(self.status.clone())
     }
 
-    fn processes(&self) -> Vec<ProcessStatus> {
+    fn processes(&self) -> Result<Vec<ProcessStatus>, DaemonError> {
+        self.fail()?;
         let process = |pid, comm: &str| ProcessStatus {
             pid,
             comm: comm.to_owned(),
@@ -72,11 +74,12 @@ impl Daemon for Twin {
             threads: 1,
             targets: vec![TargetId(1)],
         };
-        vec![process(PROFILED, HOSTILE), process(SELECTED, "quiet")]
+        Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "quiet")])
     }
 
-    fn targets(&self) -> Vec<Target> {
-        self.targets.lock().unwrap().clone()
+    fn targets(&self) -> Result<Vec<Target>, DaemonError> {
+        self.fail()?;
+        Ok(self.targets.lock().unwrap().clone())
     }
 
     fn add_target(&self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, DaemonError> {
@@ -119,8 +122,9 @@ impl Daemon for Twin {
         Ok(pids.iter().copied().collect())
     }
 
-    fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {
-        vec![(HOSTILE.to_owned(), totals())]
+    fn lifetime_totals(&self) -> Result<Vec<(String, TaskTotals)>, DaemonError> {
+        self.fail()?;
+        Ok(vec![(HOSTILE.to_owned(), totals())])
     }
 }
 

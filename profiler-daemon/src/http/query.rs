@@ -91,10 +91,14 @@ pub fn selected_profile(
     filter: &mut Filter,
     process_exists: impl Fn(u32) -> bool,
 ) -> Result<Profile, ApiError> {
-    let profile = daemon.profile(query_range(query.time));
+    let profile = match daemon.profile(query_range(query.time)) {
+        Err(error) if !matches!(error, DaemonError::NoHistory(_)) => return Err(error.into()),
+        profile => profile,
+    };
+    let selected: BTreeSet<u32> = daemon.processes()?.iter().map(|process| process.pid).collect();
     let known = |pids: &BTreeSet<u32>| {
         let profiled = |profile: &Profile| profile.tasks.iter().any(|task| pids.contains(&task.process.pid));
-        profile.as_ref().is_ok_and(profiled) || daemon.processes().iter().any(|process| pids.contains(&process.pid))
+        profile.as_ref().is_ok_and(profiled) || !selected.is_disjoint(pids)
     };
     if let Some(pid) = query.pid.filter(|pid| !known(&[*pid].into())) {
         let missing = if process_exists(pid) { DaemonError::NotSelected } else { DaemonError::NoSuchProcess };

@@ -391,6 +391,15 @@ async fn ready_means_attached_or_told_to_wait() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_lost_a_thread_is_not_ready_and_invents_no_answer() {
+    for route in TABLES.into_iter().chain(["/readyz", "/metrics", "/api/v1/profile.folded?comm=web"]) {
+        let answer = Server::of(Twin::failing(DaemonError::ThreadLost)).get(route).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{route}");
+        assert!(answer.text().contains("a thread of the daemon ended unexpectedly"), "{route}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn metrics_carry_exact_seconds_losses_and_the_daemons_own_cost() {
     let answer = working().get("/metrics").await;
     assert!(answer.media_type().starts_with("application/openmetrics-text"));

@@ -9,11 +9,11 @@ use crate::settings::Selector;
 /// A running daemon. Methods may block for some milliseconds; call them off the async executor.
 pub trait Daemon: Send + Sync + 'static {
     /// What runs, since when, and which fallbacks were chosen.
-    fn status(&self) -> Status;
+    fn status(&self) -> Result<Status, DaemonError>;
     /// The processes selected now.
-    fn processes(&self) -> Vec<ProcessStatus>;
+    fn processes(&self) -> Result<Vec<ProcessStatus>, DaemonError>;
     /// The selections in force.
-    fn targets(&self) -> Vec<Target>;
+    fn targets(&self) -> Result<Vec<Target>, DaemonError>;
     /// Selects processes, for `lifetime` if given. Returns when the kernel half accounts them.
     fn add_target(&self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, DaemonError>;
     /// Ends a selection. The history stays.
@@ -23,7 +23,7 @@ pub trait Daemon: Send + Sync + 'static {
     /// The pids of the processes alive now that the selector means, whether selected or not.
     fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError>;
     /// Exact totals since the start of the daemon, by the name of the process.
-    fn lifetime_totals(&self) -> Vec<(String, TaskTotals)>;
+    fn lifetime_totals(&self) -> Result<Vec<(String, TaskTotals)>, DaemonError>;
 }
 
 /// The identity of a selection.
@@ -136,4 +136,7 @@ pub enum DaemonError {
     /// The daemon is shutting down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
+    /// A thread it cannot do without ended.
+    #[error("a thread of the daemon ended unexpectedly, so the daemon ends; its log says why")]
+    ThreadLost,
 }

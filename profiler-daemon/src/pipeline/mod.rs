@@ -10,6 +10,7 @@ mod namer;
 mod selection;
 mod service;
 mod session;
+mod threads;
 mod waker;
 
 pub use daemon::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};

@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use crate::aggregate::Closed;
 use crate::process::{ProcWorld, Registry};
@@ -46,15 +45,12 @@ impl Shared {
     }
 }
 
-/// Starts the thread. It ends when the sender of `work` is dropped.
-pub(super) fn start_namer(shared: Arc<Shared>, work: Receiver<Work>) -> std::io::Result<JoinHandle<()>> {
-    let run = move || {
-        let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
-        for work in work {
-            name(&mut symbolizer, &shared, work);
-        }
-    };
-    std::thread::Builder::new().name("namer".into()).spawn(run)
+/// Names what it is given. Returns when the sender of `work` is dropped.
+pub(super) fn run(shared: &Shared, work: Receiver<Work>) {
+    let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
+    for work in work {
+        name(&mut symbolizer, shared, work);
+    }
 }
 
 fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::collector::{AddError, Collector, Command};
-use super::namer::{Peeked, Shared, start_namer};
+use super::namer::{self, Peeked, Shared};
+use super::threads::Threads;
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
 use crate::bpf::{Kernel, LoadError};
@@ -24,7 +26,7 @@ pub struct Service {
     commands: Mutex<Option<Sender<Command>>>,
     waker: Waker,
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Threads,
 }
 
 impl Service {
@@ -58,11 +60,22 @@ impl Service {
         let (work, to_name) = channel();
         let waker = Waker::new()?;
         let collector = Collector::new(kernel, settings, shared.clone(), (receiver, waker.clone(), work));
-        let threads = vec![
-            std::thread::Builder::new().name("collector".into()).spawn(move || collector.run())?,
-            start_namer(shared.clone(), to_name)?,
-        ];
-        Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads: Mutex::new(threads) }))
+        let threads = Threads::new();
+        threads.start("collector", move || collector.run())?;
+        let to_store = shared.clone();
+        threads.start("namer", move || namer::run(&to_store, to_name))?;
+        Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads }))
+    }
+
+    /// The name of a thread that ended without being told to. Nothing is measured any more then.
+    pub fn lost_thread(&self) -> Option<&'static str> {
+        let told_to_end = lock(&self.commands).is_none();
+        if told_to_end { None } else { *self.threads.first_ended().borrow() }
+    }
+
+    /// Becomes `Some` when the first thread ends, told to or not.
+    pub fn first_ended(&self) -> watch::Receiver<Option<&'static str>> {
+        self.threads.first_ended()
     }
 
     /// Detaches everything and ends the threads. Requests under way are answered with [`DaemonError::ShuttingDown`].
@@ -71,9 +84,7 @@ impl Service {
             let _ = commands.send(Command::Stop);
             self.waker.wake();
         }
-        for thread in lock(&self.threads).drain(..) {
-            let _ = thread.join();
-        }
+        self.threads.join();
     }
 
     fn select(&self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, AddError> {
@@ -84,11 +95,14 @@ impl Service {
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, DaemonError> {
         let (to, answer): (SyncSender<T>, Receiver<T>) = sync_channel(1);
         let sent = lock(&self.commands).as_ref().map(|commands| commands.send(command(to)));
-        if !matches!(sent, Some(Ok(()))) {
-            return Err(DaemonError::ShuttingDown);
-        }
+        let sent = sent.ok_or(DaemonError::ShuttingDown)?;
         self.waker.wake();
-        answer.recv().map_err(|_| DaemonError::ShuttingDown)
+        sent.ok().and_then(|()| answer.recv().ok()).ok_or_else(|| self.why_unanswered())
+    }
+
+    fn why_unanswered(&self) -> DaemonError {
+        let told_to_end = lock(&self.commands).is_none();
+        if told_to_end { DaemonError::ShuttingDown } else { DaemonError::ThreadLost }
     }
 
     /// The open window so far, named.
@@ -120,16 +134,16 @@ impl Service {
 }
 
 impl Daemon for Service {
-    fn status(&self) -> Status {
-        self.ask(Command::Status).unwrap_or_default()
+    fn status(&self) -> Result<Status, DaemonError> {
+        self.ask(Command::Status)
     }
 
-    fn processes(&self) -> Vec<ProcessStatus> {
-        self.ask(Command::Processes).unwrap_or_default()
+    fn processes(&self) -> Result<Vec<ProcessStatus>, DaemonError> {
+        self.ask(Command::Processes)
     }
 
-    fn targets(&self) -> Vec<Target> {
-        self.ask(Command::Targets).unwrap_or_default()
+    fn targets(&self) -> Result<Vec<Target>, DaemonError> {
+        self.ask(Command::Targets)
     }
 
     fn add_target(&self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, DaemonError> {
@@ -173,8 +187,8 @@ impl Daemon for Service {
         }
     }
 
-    fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {
-        self.ask(Command::Lifetime).unwrap_or_default()
+    fn lifetime_totals(&self) -> Result<Vec<(String, TaskTotals)>, DaemonError> {
+        self.ask(Command::Lifetime)
     }
 }
 
@@ -195,4 +209,50 @@ fn amend(windows: &mut [Arc<Profile>], amendments: &[Profile]) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+impl Service {
+    /// A service without a kernel half, whose collector is `collect`.
+    fn collecting_with(collect: impl FnOnce(Receiver<Command>) + Send + 'static) -> Arc<Self> {
+        let ring = Mutex::new(Ring::new(Duration::from_secs(60), 1 << 20));
+        let shared = Arc::new(Shared { ring, registry: Registry::new(), runtimes: Arc::default() });
+        let (commands, receiver) = channel();
+        let threads = Threads::new();
+        threads.start("collector", move || collect(receiver)).unwrap();
+        Arc::new(Self { commands: Mutex::new(Some(commands)), waker: Waker::new().unwrap(), shared, threads })
+    }
+
+    /// A service whose collector panics at the first command.
+    pub(crate) fn with_broken_collector() -> Arc<Self> {
+        Self::collecting_with(|commands| {
+            let _command = commands.recv();
+            std::panic::resume_unwind(Box::new("broken"));
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_collector_is_an_error_to_every_question_and_no_empty_answer() {
+        let service = Service::with_broken_collector();
+        let lost = DaemonError::ThreadLost;
+        assert_eq!(service.status(), Err(lost.clone()), "the question at which it panics");
+        assert_eq!(service.processes(), Err(lost.clone()));
+        assert_eq!(service.targets(), Err(lost.clone()));
+        assert_eq!(service.lifetime_totals(), Err(lost.clone()));
+        assert_eq!(service.profile(QueryRange::Last(Duration::from_secs(1))), Err(lost.clone()));
+        assert_eq!(service.add_target(Selector::All, None), Err(lost));
+    }
+
+    #[test]
+    fn a_collector_that_was_told_to_end_is_not_lost() {
+        let service = Service::collecting_with(|commands| while !matches!(commands.recv(), Ok(Command::Stop)) {});
+        service.shutdown();
+        assert_eq!(service.lost_thread(), None);
+        assert_eq!(service.status(), Err(DaemonError::ShuttingDown));
+    }
 }

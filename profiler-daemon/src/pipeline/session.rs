@@ -32,7 +32,7 @@ impl Session {
         progress: &mut dyn FnMut(Duration),
     ) -> Result<Profile, DaemonError> {
         let begun = Instant::now();
-        while !stop.load(Ordering::Relaxed) && begun.elapsed() < duration {
+        while !stop.load(Ordering::Relaxed) && begun.elapsed() < duration && self.service.lost_thread().is_none() {
             progress(begun.elapsed());
             std::thread::sleep(PROGRESS_INTERVAL.min(duration.saturating_sub(begun.elapsed())));
         }

@@ -24,7 +24,7 @@ pub(super) async fn healthz() -> &'static str {
     Refusals,
 ))]
 pub(super) async fn readyz(State(state): State<AppState>) -> Result<&'static str, ApiError> {
-    let ready = state.ask(|daemon| Ok(daemon.status().attached || daemon.targets().is_empty())).await?;
+    let ready = state.ask(|daemon| Ok(daemon.status()?.attached || daemon.targets()?.is_empty())).await?;
     if ready {
         return Ok("ready\n");
     }

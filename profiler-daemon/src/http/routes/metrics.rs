@@ -34,7 +34,7 @@ const MOST_NAMES: usize = 200;
 ))]
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let (status, totals, targets) =
-        state.ask(|daemon| Ok((daemon.status(), daemon.lifetime_totals(), daemon.targets().len()))).await?;
+        state.ask(|daemon| Ok((daemon.status()?, daemon.lifetime_totals()?, daemon.targets()?.len()))).await?;
     let totals = {
         let mut names = state.metric_names().lock().unwrap_or_else(PoisonError::into_inner);
         bounded(totals, &mut names)

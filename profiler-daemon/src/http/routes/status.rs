@@ -27,7 +27,7 @@ use crate::report::span::rfc3339;
 pub(super) async fn status(State(state): State<AppState>, form: Form, mut pairs: Pairs) -> Result<Response, ApiError> {
     pairs.take_format()?;
     pairs.end()?;
-    let answer = StatusAnswer::from(state.ask(|daemon| Ok(daemon.status())).await?);
+    let answer = StatusAnswer::from(state.ask(|daemon| Ok(daemon.status()?)).await?);
     Ok(form.answer(&answer, || answer.to_text()))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn processes(
 ) -> Result<Response, ApiError> {
     pairs.take_format()?;
     pairs.end()?;
-    let answer = ProcessesAnswer::from(state.ask(|daemon| Ok(daemon.processes())).await?);
+    let answer = ProcessesAnswer::from(state.ask(|daemon| Ok(daemon.processes()?)).await?);
     Ok(form.answer(&answer, || answer.to_text()))
 }
 

@@ -35,7 +35,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 pub(super) async fn list(State(state): State<AppState>, form: Form, mut pairs: Pairs) -> Result<Response, ApiError> {
     pairs.take_format()?;
     pairs.end()?;
-    let targets = state.ask(|daemon| Ok(daemon.targets())).await?;
+    let targets = state.ask(|daemon| Ok(daemon.targets()?)).await?;
     let answer = TargetsAnswer { targets: targets.iter().map(TargetRow::from).collect() };
     Ok(form.answer(&answer, || answer.to_text()))
 }
@@ -97,7 +97,7 @@ pub(super) async fn remove(State(state): State<AppState>, Path(id): Path<String>
 
 fn add_target(daemon: &dyn Daemon, selector: Selector, lifetime: Option<Duration>) -> Result<TargetRow, ApiError> {
     let id = daemon.add_target(selector, lifetime)?;
-    let targets = daemon.targets();
+    let targets = daemon.targets()?;
     let target = targets.iter().find(|target| target.id == id).ok_or(DaemonError::NoSuchTarget(id.0))?;
     Ok(TargetRow::from(target))
 }
