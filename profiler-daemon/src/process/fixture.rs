@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
 use super::maps::Mapping;
 use super::stat::TICK_NS;
@@ -47,6 +47,8 @@ struct State {
     /// What a pid becomes once its mappings were read: for races between reading and reuse.
     successors: BTreeMap<u32, FixtureProcess>,
     reads: BTreeMap<ProcFile, usize>,
+    opens: usize,
+    gate: Option<Arc<Barrier>>,
 }
 
 impl FixtureWorld {
@@ -68,6 +70,27 @@ impl FixtureWorld {
     /// How often the file was read, over all processes.
     pub fn reads(&self, file: ProcFile) -> usize {
         self.lock().reads.get(&file).copied().unwrap_or_default()
+    }
+
+    /// How often a file in a root was opened, or could not be.
+    pub fn opens(&self) -> usize {
+        self.lock().opens
+    }
+
+    /// From now on every opening of a file meets `gate` twice: when it begins, and to go on.
+    pub fn hold_opens(&self, gate: Arc<Barrier>) {
+        self.lock().gate = Some(gate);
+    }
+
+    fn note_open(&self) {
+        let mut state = self.lock();
+        state.opens += 1;
+        let gate = state.gate.clone();
+        drop(state);
+        if let Some(gate) = gate {
+            gate.wait();
+            gate.wait();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -113,6 +136,7 @@ impl World for FixtureWorld {
     }
 
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
+        self.note_open();
         let content = self.ask(pid, |process| process.files.get(path).cloned())?;
         let mut file = File::from(rustix::fs::memfd_create("fixture", rustix::fs::MemfdFlags::CLOEXEC)?);
         file.write_all(&content)?;

@@ -14,7 +14,7 @@ pub mod limits;
 pub mod perf_map;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use crate::process::{Address, Image, RecentMap, World};
@@ -54,14 +54,18 @@ pub struct ManagedFrame {
     pub start: Address,
 }
 
-/// The runtimes attached to the images that run code of theirs.
+/// The runtimes attached to the images that run code of theirs. Each image has a lock of its own, so that whoever reads
+/// what one image offers holds up nobody who asks for another.
 pub struct Runtimes {
-    attached: Mutex<RecentMap<ImageId, Vec<Box<dyn AttachedRuntime>>>>,
+    attached: Mutex<RecentMap<ImageId, Arc<Mutex<Attached>>>>,
 }
+
+/// The runtimes in one image; `None` until the first look.
+type Attached = Option<Vec<Box<dyn AttachedRuntime>>>;
 
 impl fmt::Debug for Runtimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtimes").field("images", &self.lock().len()).finish()
+        f.debug_struct("Runtimes").field("images", &lock(&self.attached).len()).finish()
     }
 }
 
@@ -74,38 +78,46 @@ impl Default for Runtimes {
 impl Runtimes {
     /// Attaches to an image seen for the first time, and lets the runtimes take hold of what appeared since.
     /// To be called while the process lives, whenever one of its stacks is seen; costs next to nothing for an image that
-    /// generates no code.
+    /// generates no code, and never waits: an image that is being named at this moment has been taken hold of.
     pub fn observe(&self, image: &Image, now: Instant, world: &dyn World) {
-        self.with_attached(image, now, world, |runtime| {
+        let Some(attached) = self.find(image) else { return };
+        let mut attached = match attached.try_lock() {
+            Ok(attached) => attached,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        for runtime in attached.get_or_insert_with(|| attach_all(image, now, world)) {
             runtime.observe(image, now, world);
-            None::<()>
-        });
+        }
     }
 
     /// What runs at an address of the image, if a runtime knows it.
     pub fn resolve(&self, image: &Image, address: Address, now: Instant, world: &dyn World) -> Option<ManagedFrame> {
-        self.with_attached(image, now, world, |runtime| runtime.resolve(address, image, now, world))
+        let attached = self.find(image)?;
+        let mut attached = lock(&attached);
+        let mut runtimes = attached.get_or_insert_with(|| attach_all(image, now, world)).iter_mut();
+        runtimes.find_map(|runtime| runtime.resolve(address, image, now, world))
     }
 
-    fn with_attached<T>(
-        &self,
-        image: &Image,
-        now: Instant,
-        world: &dyn World,
-        mut ask: impl FnMut(&mut dyn AttachedRuntime) -> Option<T>,
-    ) -> Option<T> {
+    /// The place of an image's runtimes; `None` if it generates no code.
+    fn find(&self, image: &Image) -> Option<Arc<Mutex<Attached>>> {
         if !image.generates_code {
             return None;
         }
-        let mut attached = self.lock();
-        if attached.find(&image.id).is_none() {
-            let runtimes = RUNTIMES.iter().filter_map(|runtime| runtime.attach(image, now, world)).collect();
-            attached.insert(image.id, runtimes);
+        let mut images = lock(&self.attached);
+        if let Some(known) = images.find(&image.id) {
+            return Some(known.clone());
         }
-        attached.find(&image.id)?.iter_mut().find_map(|runtime| ask(runtime.as_mut()))
+        let new = Arc::<Mutex<Attached>>::default();
+        images.insert(image.id, new.clone());
+        Some(new)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, RecentMap<ImageId, Vec<Box<dyn AttachedRuntime>>>> {
-        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn attach_all(image: &Image, now: Instant, world: &dyn World) -> Vec<Box<dyn AttachedRuntime>> {
+    RUNTIMES.iter().filter_map(|runtime| runtime.attach(image, now, world)).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,21 +30,20 @@ impl Ring {
 
     /// Adds the window that just closed and drops the oldest ones until both bounds hold again.
     pub fn push(&mut self, window: Arc<Profile>) {
-        let oldest_kept = window.range.to.0.saturating_sub(self.history_ns);
         self.footprint.add(&window);
         self.windows.push_back(window);
-        while self.windows.len() > 1 && (self.oldest_ends_by(oldest_kept) || self.bytes() > self.limit_bytes) {
-            self.drop_oldest();
-        }
+        self.shrink();
     }
 
-    /// Adds what became known only later to the window that begins where `part` does. A window no longer kept is not missed.
+    /// Adds what became known only later to the window that begins where `part` does, and drops the oldest windows
+    /// until there is room for it. A window no longer kept is not missed.
     pub fn amend(&mut self, part: &Profile) {
         let Some(window) = self.windows.iter_mut().find(|window| window.range.from == part.range.from) else { return };
         let amended = Arc::new(merge_profiles([&**window, part]));
         self.footprint.add(&amended);
         self.footprint.remove(window);
         *window = amended;
+        self.shrink();
     }
 
     /// The windows that share a moment with the range, oldest first: the range rounded outward to windows.
@@ -75,6 +74,15 @@ impl Ring {
     /// The most heap the windows may take, in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
+    }
+
+    /// Drops the oldest windows until both bounds hold, but never the newest.
+    fn shrink(&mut self) {
+        let newest_ends = self.windows.back().map_or(0, |newest| newest.range.to.0);
+        let oldest_kept = newest_ends.saturating_sub(self.history_ns);
+        while self.windows.len() > 1 && (self.oldest_ends_by(oldest_kept) || self.bytes() > self.limit_bytes) {
+            self.drop_oldest();
+        }
     }
 
     fn oldest_ends_by(&self, moment: u64) -> bool {
@@ -143,6 +151,18 @@ mod tests {
             assert!(ring.bytes() <= ring.limit_bytes());
         }
         assert_eq!(ring.span(), Some(range(70, 100)));
+    }
+
+    #[test]
+    fn amended_windows_stay_within_the_memory_as_well() {
+        let mut ring = ring_of(&[0, 10, 20]);
+        ring.limit_bytes = 2 * ring.bytes();
+        for part in 0..100 {
+            let part = window(1000 + part, 10);
+            ring.amend(&Profile { range: range(10, 20), ..Profile::clone(&part) });
+            assert!(ring.bytes() <= ring.limit_bytes());
+        }
+        assert_eq!(ring.span(), Some(range(20, 30)));
     }
 
     #[test]

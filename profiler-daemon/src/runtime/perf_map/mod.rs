@@ -26,7 +26,13 @@ impl Runtime for PerfMapRuntime {
     }
 
     fn attach(&self, image: &Image, now: Instant, world: &dyn World) -> Option<Box<dyn AttachedRuntime>> {
-        let mut attached = AttachedPerfMap { file: None, table: Table::default(), open: None, read: Pause::new(now) };
+        let mut attached = AttachedPerfMap {
+            file: None,
+            table: Table::default(),
+            open: None,
+            read: Pause::new(now),
+            is_unasked: true,
+        };
         attached.open(image, world);
         Some(Box::new(attached))
     }
@@ -39,18 +45,23 @@ struct AttachedPerfMap {
     table: Table,
     /// When to look for the file again; set by the first attempt after the attach.
     open: Option<Pause>,
+    /// When an address that is not found is a reason to look at the file again.
     read: Pause,
+    /// Whether no address was asked for since the attach, or since a file was found: then the pause does not count.
+    is_unasked: bool,
 }
 
 impl AttachedRuntime for AttachedPerfMap {
     fn observe(&mut self, image: &Image, now: Instant, world: &dyn World) {
         if self.file.is_none() && self.open.get_or_insert_with(|| Pause::new(now)).pass(now) {
             self.open(image, world);
+            self.is_unasked = self.file.is_some();
         }
     }
 
     fn resolve(&mut self, address: Address, image: &Image, now: Instant, world: &dyn World) -> Option<ManagedFrame> {
-        if self.table.is_unread() || (self.table.find(address).is_none() && self.read.pass(now)) {
+        let first = std::mem::take(&mut self.is_unasked);
+        if first || (self.table.find(address).is_none() && self.read.pass(now)) {
             self.open(image, world);
             self.read();
         }
@@ -90,7 +101,7 @@ mod tests {
     use crate::process::fixture::{FixtureProcess, FixtureWorld};
     use crate::profile::{FrameKind, ImageId, ProcessId};
     use crate::runtime::Runtimes;
-    use std::sync::Arc;
+    use std::sync::{Arc, Barrier};
     use std::time::Duration;
 
     const MAP: &str = "7f810710d7dd b py::leaf:/srv/w.py\n";
@@ -132,6 +143,48 @@ mod tests {
         world.insert(7, process(Some(MAP)));
         let later = now + Duration::from_secs(1);
         assert!(runtimes.resolve(&image, address, later, &world).is_some());
+    }
+
+    #[test]
+    fn a_process_without_a_map_is_not_looked_at_for_every_address() {
+        let (world, runtimes, now) = (FixtureWorld::default(), Runtimes::default(), Instant::now());
+        let image = image(&world, None);
+        runtimes.observe(&image, now, &world);
+        for address in 0x7f81_0710_d7e0..0x7f81_0710_dfe0 {
+            assert_eq!(runtimes.resolve(&image, Address(address), now, &world), None);
+        }
+        assert!(world.opens() <= 3, "{}", world.opens());
+    }
+
+    #[test]
+    fn a_map_observed_late_is_read_at_the_next_address() {
+        let (world, runtimes, now) = (FixtureWorld::default(), Runtimes::default(), Instant::now());
+        let image = image(&world, None);
+        let address = Address(0x7f81_0710_d7e0);
+        runtimes.observe(&image, now, &world);
+        for at in [now, now + Duration::from_secs(1)] {
+            assert_eq!(runtimes.resolve(&image, address, at, &world), None);
+        }
+        world.insert(7, process(Some(MAP)));
+        let later = now + Duration::from_millis(1100);
+        runtimes.observe(&image, later, &world);
+        world.remove(7);
+        assert!(runtimes.resolve(&image, address, later, &world).is_some());
+    }
+
+    #[test]
+    fn an_image_that_is_being_named_holds_up_no_observer() {
+        let (world, runtimes, now) = (FixtureWorld::default(), Runtimes::default(), Instant::now());
+        let image = image(&world, Some(MAP));
+        runtimes.observe(&image, now, &world);
+        let gate = Arc::new(Barrier::new(2));
+        world.hold_opens(gate.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(|| runtimes.resolve(&image, Address(0x7f81_0710_d7e0), now, &world));
+            gate.wait();
+            runtimes.observe(&image, now, &world);
+            gate.wait();
+        });
     }
 
     #[test]
