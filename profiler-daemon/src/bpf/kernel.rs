@@ -136,10 +136,14 @@ impl Kernel {
         self.control.set(0, bits, 0).map_err(|error| LoadError::refused("the control map", &error))
     }
 
-    /// Adds target `bit` to the process. Its children inherit it from now on.
-    pub fn add_to_target(&mut self, tgid: u32, bit: u32) -> Result<(), LoadError> {
-        let mask = self.targets.get(&tgid, 0).unwrap_or(0) | 1 << bit;
-        self.targets.insert(tgid, mask, 0).map_err(|error| LoadError::refused("the map of targets", &error))
+    /// Adds target `bit` to the process. Its children inherit it from now on. Returns whether the process did not have it.
+    pub fn add_to_target(&mut self, tgid: u32, bit: u32) -> Result<bool, LoadError> {
+        let mask = self.targets.get(&tgid, 0).unwrap_or(0);
+        if mask >> bit & 1 == 1 {
+            return Ok(false);
+        }
+        let added = self.targets.insert(tgid, mask | 1 << bit, 0);
+        added.map_err(|error| LoadError::refused("the map of targets", &error)).map(|()| true)
     }
 
     /// Removes target `bit` from every process; processes without targets are no longer selected.

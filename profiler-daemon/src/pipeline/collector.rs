@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
+use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
 use super::selection::{SelectError, Selection};
 use super::waker::Waker;
@@ -75,7 +76,7 @@ struct Books {
     aggregator: Aggregator,
     shared: Arc<Shared>,
     /// Processes with a new program or name since the last look.
-    executed: Vec<u32>,
+    executed: Executed,
     /// Everything lost in closed windows.
     loss: Loss,
     windows: u64,
@@ -96,7 +97,7 @@ impl Collector {
         Self {
             kernel,
             rings,
-            books: Books { aggregator, shared, executed: Vec::new(), loss: Loss::default(), windows: 0 },
+            books: Books { aggregator, shared, executed: Executed::default(), loss: Loss::default(), windows: 0 },
             selection: Selection::default(),
             settings: settings.clone(),
             commands,
@@ -113,7 +114,8 @@ impl Collector {
         loop {
             let now = Instant::now();
             let due = self.window_ends.min(self.upkeep_due).saturating_duration_since(now);
-            self.rings.wait(std::os::fd::AsFd::as_fd(&self.waker), due.min(READ_INTERVAL));
+            let due = if self.books.executed.is_empty() { due.min(READ_INTERVAL) } else { Duration::ZERO };
+            self.rings.wait(std::os::fd::AsFd::as_fd(&self.waker), due);
             self.waker.reset();
             self.drain();
             self.follow_executed();
@@ -175,15 +177,18 @@ impl Collector {
         }
     }
 
+    /// Looks at processes with a new program or name. Those there is no time for wait for the next turn, which then comes
+    /// at once.
     fn follow_executed(&mut self) {
-        let mut found = false;
-        for pid in std::mem::take(&mut self.books.executed) {
-            match self.selection.follow(&mut self.kernel, pid) {
-                Ok(followed) => found |= followed,
-                Err(error) => tracing::warn!("{error}"),
+        let Self { kernel, selection, books, .. } = self;
+        let follow = |pid| match selection.follow(kernel, pid) {
+            Ok(changed) => changed,
+            Err(error) => {
+                tracing::warn!("{error}");
+                false
             }
-        }
-        if found {
+        };
+        if books.executed.look_until(Instant::now() + LOOK_TIME, Instant::now, follow) {
             self.settle();
         }
     }
@@ -333,7 +338,7 @@ impl Books {
 
     fn add_lifecycle(&mut self, event: LifecycleEvent) {
         match event {
-            LifecycleEvent::Executed(executed) => self.executed.push(executed.process.pid),
+            LifecycleEvent::Executed(executed) => self.executed.add(executed.process.pid),
             LifecycleEvent::Ended(ended) => {
                 self.aggregator.add_end(&ended);
                 if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {

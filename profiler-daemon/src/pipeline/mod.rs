@@ -6,6 +6,7 @@
 mod collector;
 pub mod daemon;
 mod error;
+mod executed;
 mod namer;
 mod selection;
 mod service;

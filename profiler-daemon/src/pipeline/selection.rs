@@ -98,16 +98,15 @@ impl Selection {
         self.slots.iter().flatten().filter(over).map(|slot| slot.id).collect()
     }
 
-    /// A process has a new program or name: adds it to the targets that mean it now. Returns whether there are any.
+    /// A process has a new program or name: adds it to the targets that mean it now. Returns whether it is new to any.
     pub(super) fn follow(&self, kernel: &mut Kernel, pid: u32) -> Result<bool, LoadError> {
-        let mut found = false;
+        let mut is_new = false;
         for (slot, selector) in self.live() {
             if matches(selector, pid, &ProcWorld) {
-                kernel.add_to_target(pid, slot as u32)?;
-                found = true;
+                is_new |= kernel.add_to_target(pid, slot as u32)?;
             }
         }
-        Ok(found)
+        Ok(is_new)
     }
 
     /// Looks again for processes the live targets mean, such as those that moved to a cgroup; forgets processes that
