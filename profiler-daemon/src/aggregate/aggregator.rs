@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use profiler_common::record;
 
-use super::edges::Edges;
+use super::edges::{Edges, Part};
+use super::limits::AMENDING_STACKS;
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawState, RawWindow};
@@ -24,6 +26,10 @@ pub struct Aggregator {
     window: Window,
     /// Parts of waits that lie in windows already closed, by the monotonic start of the window.
     amendments: BTreeMap<u64, Window>,
+    /// The distinct stacks of all amendments.
+    amending_stacks: usize,
+    /// How long a closed window is kept, and so may be amended.
+    history_ns: u64,
     edges: Edges,
     /// The wall-clock start of each window that may still be amended, by its monotonic start.
     began: BTreeMap<u64, Timestamp>,
@@ -58,6 +64,8 @@ impl Aggregator {
         let mut aggregator = Self {
             window: Window::default(),
             amendments: BTreeMap::new(),
+            amending_stacks: 0,
+            history_ns: u64::MAX,
             edges: Edges::default(),
             began: BTreeMap::new(),
             opened: now,
@@ -70,6 +78,11 @@ impl Aggregator {
         };
         aggregator.begin_window(now, monotonic_ns);
         aggregator
+    }
+
+    /// Amends no window that was closed longer ago than this.
+    pub fn with_history(self, history: Duration) -> Self {
+        Self { history_ns: u64::try_from(history.as_nanos()).unwrap_or(u64::MAX), ..self }
     }
 
     /// Adds a captured stack. Returns whether the stack is new in this window: then its addresses are worth a look.
@@ -99,17 +112,30 @@ impl Aggregator {
             return add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
         }
         let from_ns = event.at_ns.saturating_sub(duration_ns);
-        for part in self.edges.cut(from_ns, event.at_ns) {
-            if part.window_start_ns == self.opened_ns {
-                add_off_cpu(&mut self.window, task, index, event, part.length_ns);
-                continue;
+        let oldest_ns = self.opened_ns.saturating_sub(self.history_ns);
+        let mut window_ends_ns = u64::MAX;
+        let is_kept = |part: &Part| std::mem::replace(&mut window_ends_ns, part.window_start_ns) > oldest_ns;
+        let parts: Vec<Part> = self.edges.cut(from_ns, event.at_ns).take_while(is_kept).collect();
+        for part in parts {
+            match part.window_start_ns == self.opened_ns {
+                true => add_off_cpu(&mut self.window, task, index, event, part.length_ns),
+                false => self.add_amendment(key, event, part),
             }
-            let earlier = self.amendments.entry(part.window_start_ns).or_default();
-            let stack = BorrowedStack { image: event.image, on_cpu: false, kernel: event.kernel, user: event.user };
-            if let Some((index, _)) = earlier.intern_stack(stack) {
-                let task = earlier.intern_task(key);
-                add_off_cpu(earlier, task, index, event, part.length_ns);
-            }
+        }
+    }
+
+    /// Adds the part of a wait that lies in an earlier window, if there is room for its stack.
+    fn add_amendment(&mut self, key: TaskKey, event: &StackEvent<'_>, part: Part) {
+        let stack = BorrowedStack { image: event.image, on_cpu: false, kernel: event.kernel, user: event.user };
+        let known = self.amendments.get(&part.window_start_ns).is_some_and(|earlier| earlier.has_stack(stack));
+        if !known && self.amending_stacks >= AMENDING_STACKS {
+            return self.window.add_loss(LossReason::WindowFull, 1);
+        }
+        let earlier = self.amendments.entry(part.window_start_ns).or_default();
+        if let Some((index, is_new)) = earlier.intern_stack(stack) {
+            self.amending_stacks += usize::from(is_new);
+            let task = earlier.intern_task(key);
+            add_off_cpu(earlier, task, index, event, part.length_ns);
         }
     }
 
@@ -167,6 +193,7 @@ impl Aggregator {
     pub fn close(&mut self, now: Timestamp, monotonic_ns: u64) -> Closed {
         let closed = Closed { window: self.peek(now), amendments: self.peek_amendments() };
         self.amendments.clear();
+        self.amending_stacks = 0;
         self.window = Window::default();
         self.begin_window(now, monotonic_ns);
         closed
@@ -373,6 +400,29 @@ mod tests {
         assert_eq!(closed.amendments[0].samples[0].weight_ns, 2 * SECOND);
         assert_eq!(closed.amendments[0].range, TimeRange { from: Timestamp(0), to: Timestamp(10 * SECOND) });
         assert!(aggregator.peek_amendments().is_empty());
+    }
+
+    #[test]
+    fn no_window_older_than_the_history_is_amended() {
+        let mut aggregator = aggregator().with_history(Duration::from_secs(15));
+        [10, 20, 30].into_iter().for_each(|at| drop(aggregator.close(Timestamp(at * SECOND), at * SECOND)));
+        aggregator.add_stack(&off_cpu(32 * SECOND, 32 * SECOND, 0, 32 * SECOND));
+        let amended: Vec<_> =
+            aggregator.peek_amendments().iter().map(|part| (part.range.from.0, part.samples[0].weight_ns)).collect();
+        assert_eq!(amended, [(10 * SECOND, 10 * SECOND), (20 * SECOND, 10 * SECOND)]);
+    }
+
+    #[test]
+    fn the_stacks_of_all_amendments_together_are_bounded() {
+        let mut aggregator = aggregator();
+        (1..=100).for_each(|at| drop(aggregator.close(Timestamp(at * SECOND), at * SECOND)));
+        for address in 0..=AMENDING_STACKS as u64 / 100 {
+            let user = [address];
+            aggregator.add_stack(&StackEvent { user: &user, ..off_cpu(101 * SECOND, 101 * SECOND, 0, 101 * SECOND) });
+        }
+        let stacks: usize = aggregator.peek_amendments().iter().map(|part| part.stacks.len()).sum();
+        assert_eq!(stacks, AMENDING_STACKS);
+        assert_eq!(aggregator.loss().iter().collect::<Vec<_>>(), [(LossReason::WindowFull, 100)]);
     }
 
     #[test]

@@ -3,5 +3,9 @@
 /// Distinct stacks per window: at 1 KiB each, some 200 MiB. Samples beyond are counted as `window_full`.
 pub(super) const STACKS: usize = 200_000;
 
+/// Distinct stacks of waits that began in earlier windows, over all of these windows. Beyond, the parts of waits that lie
+/// there are counted as `window_full`.
+pub(super) const AMENDING_STACKS: usize = STACKS;
+
 /// Window edges remembered, so that a long wait can be cut at them. Parts of a wait before the oldest edge are dropped.
 pub(super) const EDGES: usize = 4096;

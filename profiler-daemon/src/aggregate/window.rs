@@ -83,6 +83,11 @@ impl Window {
         self.tasks.get_index_of(&key).unwrap_or_default() as u32
     }
 
+    /// Whether the stack is in the window.
+    pub(super) fn has_stack(&self, stack: BorrowedStack<'_>) -> bool {
+        self.stacks.contains_key(&stack)
+    }
+
     /// The index of a stack, and whether it is new; `None` if the window is full.
     pub(super) fn intern_stack(&mut self, stack: BorrowedStack<'_>) -> Option<(u32, bool)> {
         if let Some(index) = self.stacks.get_index_of(&stack) {

@@ -1,12 +1,13 @@
 //! The thread that owns the kernel half: reads its rings, closes windows, carries out commands.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
+use super::queue::Outbox;
 use super::selection::{SelectError, Selection};
 use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
@@ -65,7 +66,9 @@ pub(super) struct Collector {
     settings: SamplingSettings,
     commands: Receiver<Command>,
     waker: Waker,
-    work: Sender<Work>,
+    work: Outbox<Work>,
+    /// Who asked for the open window and waits until the namer has room for it.
+    peeks: VecDeque<SyncSender<Peeked>>,
     started: Timestamp,
     window_ends: Instant,
     upkeep_due: Instant,
@@ -88,12 +91,13 @@ impl Collector {
         (kernel, rings): (Kernel, Rings),
         settings: &SamplingSettings,
         shared: Arc<Shared>,
-        (commands, waker, work): (Receiver<Command>, Waker, Sender<Work>),
+        (commands, waker, work): (Receiver<Command>, Waker, Outbox<Work>),
     ) -> Self {
-        let now = Timestamp(clock::epoch_ns());
+        let now = shared.now();
         let cpu_period_ns = crate::bpf::kernel::cpu_period_ns(settings.frequency_hz);
         let wait_period_ns = settings.wait_period.as_nanos() as u64;
-        let aggregator = Aggregator::new(now, clock::monotonic_ns(), cpu_period_ns, wait_period_ns);
+        let aggregator =
+            Aggregator::new(now, clock::monotonic_ns(), cpu_period_ns, wait_period_ns).with_history(settings.history);
         Self {
             kernel,
             rings,
@@ -103,6 +107,7 @@ impl Collector {
             commands,
             waker,
             work,
+            peeks: VecDeque::new(),
             started: now,
             window_ends: Instant::now() + settings.window,
             upkeep_due: Instant::now() + UPKEEP_INTERVAL,
@@ -122,14 +127,14 @@ impl Collector {
             if !self.carry_out_commands() {
                 return;
             }
+            self.answer_peeks();
             self.keep_up(Instant::now());
         }
     }
 
     fn keep_up(&mut self, now: Instant) {
         if now >= self.window_ends {
-            self.close_window();
-            self.window_ends = now + self.settings.window;
+            self.window_ends = now + self.close_window();
         }
         if now >= self.upkeep_due {
             self.upkeep(now);
@@ -154,13 +159,17 @@ impl Collector {
         self.books.aggregator.add_counters(self.kernel.counters());
     }
 
-    fn close_window(&mut self) {
+    /// Closes the window, unless the namer is behind: then the window goes on. Returns how long to wait until the next try.
+    fn close_window(&mut self) -> Duration {
+        if self.work.room() == 0 {
+            return READ_INTERVAL.min(self.settings.window);
+        }
         self.visit();
-        let closed = self.books.aggregator.close(Timestamp(clock::epoch_ns()), clock::monotonic_ns());
+        let closed = self.books.aggregator.close(self.books.shared.now(), clock::monotonic_ns());
         self.books.loss.merge(&closed.window.loss);
         self.books.windows += 1;
-        // The namer outlives the collector.
-        let _ = self.work.send(Work::Store(Box::new(closed)));
+        self.work.send(Work::Store(Box::new(closed)));
+        self.settings.window
     }
 
     fn upkeep(&mut self, now: Instant) {
@@ -206,7 +215,7 @@ impl Collector {
         }
         let id = id?;
         self.settle();
-        let _ = self.work.send(Work::Prepare);
+        self.work.send(Work::Prepare);
         Ok(id)
     }
 
@@ -235,19 +244,25 @@ impl Collector {
                     self.visit();
                     drop(to.send(self.books.aggregator.lifetime_totals()));
                 }
-                Command::Peek(to) => self.peek(to),
+                Command::Peek(to) => self.peeks.push_back(to),
                 Command::Stop => return false,
             }
         }
         true
     }
 
-    fn peek(&mut self, to: SyncSender<Peeked>) {
-        self.visit();
-        let aggregator = &self.books.aggregator;
-        let window = aggregator.peek(Timestamp(clock::epoch_ns()));
-        let open = Closed { window, amendments: aggregator.peek_amendments() };
-        let _ = self.work.send(Work::Answer(Box::new(open), to));
+    /// Hands the open window so far to the namer for everybody who asked, as far as the namer has room. Every turn tries.
+    /// One place is left for the window that closes next, so that many who ask cannot keep it open.
+    fn answer_peeks(&mut self) {
+        while !self.peeks.is_empty() && self.work.room() > 1 {
+            self.visit();
+            let aggregator = &self.books.aggregator;
+            let window = aggregator.peek(self.books.shared.now());
+            let open = Closed { window, amendments: aggregator.peek_amendments() };
+            if let Some(to) = self.peeks.pop_front() {
+                self.work.send(Work::Answer(Box::new(open), to));
+            }
+        }
     }
 
     fn targets(&self) -> Vec<Target> {

@@ -8,6 +8,7 @@ pub mod daemon;
 mod error;
 mod executed;
 mod namer;
+mod queue;
 mod selection;
 mod service;
 mod session;

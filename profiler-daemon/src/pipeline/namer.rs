@@ -1,14 +1,16 @@
 //! The thread that names stacks: raw windows in, profiles into the store or to whoever asked.
 
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::queue::Inbox;
 use crate::aggregate::Closed;
 use crate::process::{ProcWorld, Registry};
-use crate::profile::Profile;
+use crate::profile::{Profile, Timestamp};
 use crate::runtime::Runtimes;
 use crate::store::Ring;
 use crate::symbolize::Symbolizer;
+use crate::sys::clock::SteadyClock;
 
 /// What the namer is given, in the order of the windows.
 pub(super) enum Work {
@@ -36,17 +38,24 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     /// What the runtimes know of them.
     pub(super) runtimes: Arc<Runtimes>,
+    /// The clock that stamps windows, and that ranges up to now are meant by.
+    pub(super) clock: SteadyClock,
 }
 
 impl Shared {
+    /// Now, as windows are stamped.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp(self.clock.epoch_ns())
+    }
+
     /// The recent windows, locked.
     pub(super) fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Names what it is given. Returns when the sender of `work` is dropped.
-pub(super) fn run(shared: &Shared, work: Receiver<Work>) {
+/// Names what it is given. Returns when the other end of `work` is dropped.
+pub(super) fn run(shared: &Shared, work: Inbox<Work>) {
     let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
     for work in work {
         name(&mut symbolizer, shared, work);

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::collector::{AddError, Collector, Command};
 use super::namer::{self, Peeked, Shared};
+use super::queue::queue;
 use super::threads::Threads;
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
@@ -19,7 +20,8 @@ use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
 use crate::settings::{SamplingSettings, Selector};
 use crate::store::Ring;
-use crate::sys::{clock, descriptors};
+use crate::sys::clock::SteadyClock;
+use crate::sys::descriptors;
 
 /// A running pipeline. Dropping it detaches and unloads the kernel half.
 pub struct Service {
@@ -55,9 +57,10 @@ impl Service {
             ring: Mutex::new(Ring::new(settings.history, settings.history_bytes)),
             registry: Registry::new(),
             runtimes: Arc::new(Runtimes::default()),
+            clock: SteadyClock::start(),
         });
         let (commands, receiver) = channel();
-        let (work, to_name) = channel();
+        let (work, to_name) = queue();
         let waker = Waker::new()?;
         let collector = Collector::new(kernel, settings, shared.clone(), (receiver, waker.clone(), work));
         let threads = Threads::new();
@@ -166,7 +169,7 @@ impl Daemon for Service {
         let range = match range {
             QueryRange::Between(range) => range,
             QueryRange::Last(length) => {
-                let now = clock::epoch_ns();
+                let now = self.shared.now().0;
                 let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
                 TimeRange { from: Timestamp(now.saturating_sub(length)), to: Timestamp(now) }
             }
@@ -216,7 +219,8 @@ impl Service {
     /// A service without a kernel half, whose collector is `collect`.
     fn collecting_with(collect: impl FnOnce(Receiver<Command>) + Send + 'static) -> Arc<Self> {
         let ring = Mutex::new(Ring::new(Duration::from_secs(60), 1 << 20));
-        let shared = Arc::new(Shared { ring, registry: Registry::new(), runtimes: Arc::default() });
+        let shared =
+            Arc::new(Shared { ring, registry: Registry::new(), runtimes: Arc::default(), clock: SteadyClock::start() });
         let (commands, receiver) = channel();
         let threads = Threads::new();
         threads.start("collector", move || collect(receiver)).unwrap();
