@@ -163,8 +163,35 @@ fn rooms_of(text: &str) -> Vec<String> {
 }
 
 fn imported_rooms(source: &str) -> BTreeSet<String> {
-    let word = |after: &str| after.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-    source.split("crate::").skip(1).map(word).collect()
+    let word = |text: &str| text.trim().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+    source.split("crate::").skip(1).flat_map(imports).map(word).filter(|word: &String| !word.is_empty()).collect()
+}
+
+/// What is imported from the crate by text that follows `crate::`: one path, or those of a list in braces.
+fn imports(after: &str) -> Vec<&str> {
+    let Some(list) = after.strip_prefix('{') else { return vec![after] };
+    let (mut paths, mut begin, mut depth) = (Vec::new(), 0, 1);
+    for (at, character) in list.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 || (depth == 1 && character == ',') {
+            paths.push(&list[begin..at]);
+            begin = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    paths
+}
+
+#[test]
+fn imports_are_seen_alone_and_in_lists() {
+    let source = "use crate::store::Ring;\nuse crate::{\n    http::{AppState, router},\n    wire,\n};\nlet x = 1;";
+    assert_eq!(imported_rooms(source), ["http", "store", "wire"].map(str::to_owned).into());
 }
 
 async fn openapi() -> Value {
