@@ -23,8 +23,8 @@ use clap::{Parser, Subcommand};
 
 /// Where does the time of running services go: computing, waiting (and for what) or queueing for a CPU?
 ///
-/// profilerd watches running processes without restarting or changing them. It needs root (or CAP_BPF, CAP_PERFMON and
-/// CAP_SYS_PTRACE) and Linux 5.10 or newer with BTF.
+/// profilerd watches running processes without restarting or changing them. It needs root (or CAP_BPF, CAP_PERFMON,
+/// CAP_SYS_PTRACE and CAP_SYSLOG) and Linux 5.10 or newer with BTF.
 #[derive(Debug, Parser)]
 #[command(name = "profilerd", version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -1,6 +1,7 @@
 //! A twin of the daemon for tests: canned answers, and the refusals that a real one can give.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const START: u64 = 1_800_000_000_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// Whether a process of the fixture exists.
-pub(super) fn process_exists(pid: u32) -> bool {
+fn process_exists(pid: u32) -> bool {
     (PROFILED..MISSING).contains(&pid)
 }
 
@@ -40,13 +41,21 @@ pub(super) struct Twin {
     pub failure: Option<DaemonError>,
     /// The ranges asked for.
     pub asked: Mutex<Vec<QueryRange>>,
+    /// If set, a profile takes until the sender is dropped.
+    pub busy: Mutex<Option<Receiver<()>>>,
 }
 
 impl Twin {
     /// A daemon that works and profiles everything.
     pub(super) fn working() -> Self {
         let target = Target { id: TargetId(1), selector: Selector::All, until: None, processes: 2 };
-        Self { status: status(), targets: Mutex::new(vec![target]), failure: None, asked: Mutex::default() }
+        Self {
+            status: status(),
+            targets: Mutex::new(vec![target]),
+            failure: None,
+            asked: Mutex::default(),
+            busy: Mutex::default(),
+        }
     }
 
     /// A daemon in which every question fails.
@@ -74,7 +83,7 @@ impl Daemon for Twin {
             threads: 1,
             targets: vec![TargetId(1)],
         };
-        Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "quiet")])
+        Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "静か")])
     }
 
     fn targets(&self) -> Result<Vec<Target>, DaemonError> {
@@ -107,15 +116,23 @@ impl Daemon for Twin {
     fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError> {
         self.fail()?;
         self.asked.lock().unwrap().push(range);
+        if let Some(busy) = &*self.busy.lock().unwrap() {
+            assert!(busy.recv().is_err(), "the sender is dropped");
+        }
         Ok(profile())
     }
 
     fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError> {
         self.fail()?;
+        if let Selector::Pid(pid) = *selector {
+            return process_exists(pid).then(|| [pid].into()).ok_or(DaemonError::NoSuchProcess(pid));
+        }
         let pids: &[u32] = match selector.to_string().as_str() {
             "exe:/usr/bin/python3" => &[PROFILED],
             "exe:/usr/bin/quiet" => &[SELECTED],
             "exe:/usr/bin/unselected" => &[UNSELECTED],
+            "comm:nginx" => &[SELECTED, PROFILED],
+            "comm:unselected" => &[UNSELECTED],
             "cgroup:/system.slice" => &[PROFILED, UNSELECTED],
             _ => &[],
         };

@@ -15,12 +15,10 @@ pub mod access;
 pub mod document;
 pub mod error;
 pub mod negotiation;
-pub mod presence;
 pub mod query;
 pub mod routes;
 pub mod serve;
 mod state;
-mod table;
 
 #[cfg(test)]
 mod fixture;

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use crate::pipeline::{Daemon, DaemonError, QueryRange};
 use crate::profile::Profile;
 use crate::report::Filter;
+use crate::report::asked::filter;
 use crate::settings::{ReportQuery, Selector, SettingsError, TimeChoice};
 
 /// The decoded `name=value` pairs of a query, in order.
@@ -85,46 +86,62 @@ pub fn query_range(time: TimeChoice) -> QueryRange {
 /// The profile of the time asked for; narrows the filter to the processes that the query's selectors mean now.
 ///
 /// If only processes are asked for that were not profiled then, the error says why.
-pub fn selected_profile(
-    daemon: &dyn Daemon,
-    query: &ReportQuery,
-    filter: &mut Filter,
-    process_exists: impl Fn(u32) -> bool,
-) -> Result<Profile, ApiError> {
+pub fn selected_profile(daemon: &dyn Daemon, query: &ReportQuery, filter: &mut Filter) -> Result<Profile, ApiError> {
     let profile = match daemon.profile(query_range(query.time)) {
         Err(error) if !matches!(error, DaemonError::NoHistory(_)) => return Err(error.into()),
         profile => profile,
     };
-    let selected: BTreeSet<u32> = daemon.processes()?.iter().map(|process| process.pid).collect();
-    let known = |pids: &BTreeSet<u32>| {
-        let profiled = |profile: &Profile| profile.tasks.iter().any(|task| pids.contains(&task.process.pid));
-        profile.as_ref().is_ok_and(profiled) || !selected.is_disjoint(pids)
-    };
-    if let Some(pid) = query.pid.filter(|pid| !known(&[*pid].into())) {
-        let missing = if process_exists(pid) { DaemonError::NotSelected } else { DaemonError::NoSuchProcess };
-        return Err(missing(pid).into());
-    }
-    if let Some(first) = query.selectors.first() {
-        let pids = selected_pids(daemon, query)?;
-        if !known(&pids) {
-            return Err(DaemonError::NothingSelected(printable(first)).into());
-        }
-        filter.pids = Some(pids);
+    let alive = narrow(daemon, query, filter)?;
+    let profiled = |profile: &Profile| profile.tasks.iter().any(|task| filter.selects_process(task));
+    if !profile.as_ref().is_ok_and(profiled) {
+        check_selected(daemon, query, alive)?;
     }
     Ok(profile?)
 }
 
-/// The processes alive now that the query's pid and all of its selectors mean: at least one.
-fn selected_pids(daemon: &dyn Daemon, query: &ReportQuery) -> Result<BTreeSet<u32>, DaemonError> {
-    let mut pids = query.pid.map(|pid| BTreeSet::from([pid]));
+/// Refuses a question about the time to come if it could have no answer.
+pub fn check_answerable(daemon: &dyn Daemon, query: &ReportQuery) -> Result<(), ApiError> {
+    let alive = narrow(daemon, query, &mut filter(query)?)?;
+    Ok(check_selected(daemon, query, alive)?)
+}
+
+/// Narrows the filter to the processes that each selector means now. Returns those that the query's pid and all selectors
+/// mean; `None` if it has neither.
+fn narrow(daemon: &dyn Daemon, query: &ReportQuery, filter: &mut Filter) -> Result<Option<BTreeSet<u32>>, DaemonError> {
+    let mut alive = filter.pids.clone();
     for selector in &query.selectors {
-        let mut found = daemon.resolve(selector)?;
-        found.retain(|pid| pids.as_ref().is_none_or(|pids| pids.contains(pid)));
-        pids = Some(found);
+        let found = daemon.resolve(selector)?;
+        retain(&mut alive, &found);
+        match &mut filter.comm {
+            Some(named) if matches!(selector, Selector::Comm(_)) => named.pids = found,
+            _ => retain(&mut filter.pids, &found),
+        }
     }
-    let asked = query.pid.map(Selector::Pid).into_iter().chain(query.selectors.iter().cloned());
-    let all = || asked.map(|selector| printable(&selector)).collect::<Vec<_>>().join(" and ");
-    pids.filter(|pids| !pids.is_empty()).ok_or_else(|| DaemonError::NothingMatches(all()))
+    Ok(alive)
+}
+
+fn retain(pids: &mut Option<BTreeSet<u32>>, found: &BTreeSet<u32>) {
+    let kept = pids.take().map_or_else(|| found.clone(), |pids| &pids & found);
+    *pids = Some(kept);
+}
+
+/// Whether one of the processes asked for, of which `alive` are those alive now, is selected; else says why not.
+fn check_selected(daemon: &dyn Daemon, query: &ReportQuery, alive: Option<BTreeSet<u32>>) -> Result<(), DaemonError> {
+    let Some(alive) = alive else { return Ok(()) };
+    let selected: BTreeSet<u32> = daemon.processes()?.iter().map(|process| process.pid).collect();
+    if let Some(pid) = query.pid.filter(|pid| !selected.contains(pid)) {
+        daemon.resolve(&Selector::Pid(pid))?;
+        return Err(DaemonError::NotSelected(pid));
+    }
+    if alive.is_empty() {
+        let asked = query.pid.map(Selector::Pid).into_iter().chain(query.selectors.iter().cloned());
+        let all: Vec<_> = asked.map(|selector| printable(&selector)).collect();
+        return Err(DaemonError::NothingMatches(all.join(" and ")));
+    }
+    match query.selectors.first() {
+        Some(first) if selected.is_disjoint(&alive) => Err(DaemonError::NothingSelected(printable(first))),
+        _ => Ok(()),
+    }
 }
 
 fn printable(selector: &Selector) -> String {

@@ -1,4 +1,4 @@
-//! What every handler shares: the daemon, where it listens, and how many heavy questions run at once.
+//! What every handler shares: the daemon, where it listens, and how many profiles are made at once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,10 +8,14 @@ use axum::http::StatusCode;
 use tokio::sync::{Semaphore, watch};
 
 use super::error::ApiError;
+use super::query::selected_profile;
 use crate::pipeline::Daemon;
+use crate::profile::Profile;
+use crate::report::Filter;
+use crate::settings::ReportQuery;
 
-/// How many questions to the daemon run at once: each may merge the whole history, and more would only add memory.
-const QUESTIONS_AT_ONCE: usize = 4;
+/// How many profiles are made at once: each may merge the whole history, and more would only add memory.
+pub(super) const PROFILES_AT_ONCE: usize = 4;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
@@ -23,37 +27,21 @@ struct Shared {
     daemon: Arc<dyn Daemon>,
     listen: SocketAddr,
     shutdown: watch::Receiver<bool>,
-    questions: Semaphore,
-    process_exists: fn(u32) -> bool,
+    profiles: Arc<Semaphore>,
     metric_names: Mutex<BTreeSet<String>>,
 }
 
 impl AppState {
     /// The state of a daemon that listens on `listen`. `shutdown` turns true when requests that wait should give up.
     pub fn new(daemon: Arc<dyn Daemon>, listen: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
-        Self::with_processes(daemon, listen, shutdown, super::presence::process_exists)
-    }
-
-    /// As [`AppState::new`], with another way to tell whether a process exists.
-    pub fn with_processes(
-        daemon: Arc<dyn Daemon>,
-        listen: SocketAddr,
-        shutdown: watch::Receiver<bool>,
-        process_exists: fn(u32) -> bool,
-    ) -> Self {
-        let questions = Semaphore::new(QUESTIONS_AT_ONCE);
+        let profiles = Arc::new(Semaphore::new(PROFILES_AT_ONCE));
         let metric_names = Mutex::default();
-        Self { shared: Arc::new(Shared { daemon, listen, shutdown, questions, process_exists, metric_names }) }
+        Self { shared: Arc::new(Shared { daemon, listen, shutdown, profiles, metric_names }) }
     }
 
     /// Where the daemon listens.
     pub fn listen(&self) -> SocketAddr {
         self.shared.listen
-    }
-
-    /// Whether the process exists, selected or not.
-    pub fn process_exists(&self, pid: u32) -> bool {
-        (self.shared.process_exists)(pid)
     }
 
     /// The names that have metrics of their own, first come, first served.
@@ -69,12 +57,29 @@ impl AppState {
         }
     }
 
-    /// Asks the daemon off the async executor. At most a few questions run at once; others wait their turn.
+    /// Makes a report of the profile that a query asks for; it is given the filter as the query's selectors narrow it.
+    /// At most a few profiles are made at once; others wait their turn.
+    pub async fn report<T: Send + 'static>(
+        &self,
+        query: ReportQuery,
+        mut filter: Filter,
+        report: impl FnOnce(&Profile, Filter) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.shared.profiles.clone().acquire_owned().await.map_err(|_| ApiError::shutting_down())?;
+        self.ask(move |daemon| {
+            // Kept until the work is done, even if nobody waits for the answer any more.
+            let _turn = turn;
+            let profile = selected_profile(daemon, &query, &mut filter)?;
+            report(&profile, filter)
+        })
+        .await
+    }
+
+    /// Asks the daemon off the async executor.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn Daemon) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let _turn = self.shared.questions.acquire().await.map_err(|_| ApiError::shutting_down())?;
         let daemon = self.shared.daemon.clone();
         tokio::task::spawn_blocking(move || question(&*daemon)).await.unwrap_or_else(|failure| {
             tracing::error!(%failure, "a request failed");

@@ -1,6 +1,7 @@
 //! The router as a function: every route, both forms, every refusal, and the document that describes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{
@@ -12,8 +13,10 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
+use unicode_width::UnicodeWidthStr;
 
-use super::fixture::{HOSTILE, MISSING, PROFILED, SELECTED, Twin, UNSELECTED, process_exists};
+use super::fixture::{HOSTILE, MISSING, PROFILED, SELECTED, Twin, UNSELECTED};
+use super::state::PROFILES_AT_ONCE;
 use super::{AppState, router};
 use crate::pipeline::{DaemonError, QueryRange};
 
@@ -59,7 +62,7 @@ impl Server {
         let twin = Arc::new(twin);
         let (stop, shutdown) = watch::channel(false);
         let listen = "127.0.0.1:7070".parse().unwrap();
-        let state = AppState::with_processes(twin.clone(), listen, shutdown, process_exists);
+        let state = AppState::new(twin.clone(), listen, shutdown);
         Self { twin, stop, router: router(state) }
     }
 
@@ -143,7 +146,7 @@ async fn hotspots_name_the_function_and_take_every_parameter() {
                  &inclusive=true&kernel=true&libc=true&native=true&limit=5&sort=cpu";
     assert_eq!(server.get(every).await.status, StatusCode::OK);
     let asked = server.twin.asked.lock().unwrap().clone();
-    assert_eq!(asked.last(), Some(&QueryRange::Last(std::time::Duration::from_secs(30))));
+    assert_eq!(asked.last(), Some(&QueryRange::Last(Duration::from_secs(30))));
 }
 
 #[tokio::test]
@@ -284,12 +287,76 @@ async fn executables_and_cgroups_stand_for_the_processes_they_mean_now() {
     assert_eq!(hotspots["total_ns"], 0);
 }
 
+#[tokio::test]
+async fn a_name_means_who_had_it_then_and_the_children_of_who_has_it_now() {
+    let server = working();
+    let rows = async |comm: &str| {
+        let answer = server.get_json(&format!("/api/v1/breakdown?comm={}", encoded(comm))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{comm}");
+        answer.json()["rows"].as_array().unwrap().len()
+    };
+    assert_eq!(rows(HOSTILE).await, 1, "nobody alive is called so, but the history has it");
+    assert_eq!(rows(&format!("{}, longer than the kernel keeps", &HOSTILE[..15])).await, 1);
+    assert_eq!(rows("nginx").await, 1, "its child has another name");
+    let path = format!("/api/v1/breakdown?comm={}&pid={PROFILED}", encoded(HOSTILE));
+    assert_eq!(server.get(&path).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_pprof_endpoint_refuses_before_it_waits() {
+    tokio::time::pause();
+    let server = working();
+    for (query, status) in [
+        ("state=nap", StatusCode::BAD_REQUEST),
+        ("pid=4714", StatusCode::NOT_FOUND),
+        ("pid=4713", StatusCode::CONFLICT),
+        ("comm=nosuch", StatusCode::NOT_FOUND),
+        ("exe=/usr/bin/unselected", StatusCode::CONFLICT),
+    ] {
+        let begun = tokio::time::Instant::now();
+        let answer = server.get(&format!("/debug/pprof/profile?seconds=3600&{query}")).await;
+        assert_eq!((answer.status, begun.elapsed()), (status, Duration::ZERO), "{query}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn slow_profiles_keep_no_scrape_waiting() {
+    let server = working();
+    let (busy, until) = std::sync::mpsc::channel();
+    *server.twin.busy.lock().unwrap() = Some(until);
+    let mut slow = Vec::new();
+    for _ in 0..PROFILES_AT_ONCE + 1 {
+        slow.push(Box::pin(server.get("/api/v1/hotspots")));
+    }
+    for profile in &mut slow {
+        assert!(tokio::time::timeout(Duration::ZERO, profile).await.is_err(), "it waits");
+    }
+    for route in ["/metrics", "/readyz", "/api/v1/status", "/api/v1/processes", "/api/v1/targets"] {
+        let answer = tokio::time::timeout(Duration::from_secs(60), server.get(route)).await;
+        assert_eq!(answer.map(|answer| answer.status), Ok(StatusCode::OK), "{route}");
+    }
+    drop(busy);
+    for profile in slow {
+        assert_eq!(profile.await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn columns_stay_aligned_behind_wide_names() {
+    let answer = working().get("/api/v1/processes").await;
+    let lines: Vec<_> = answer.text().lines().skip(1).collect();
+    let starts: Vec<_> = lines.iter().map(|line| line[..line.find("/srv/app").unwrap()].width()).collect();
+    assert_eq!(starts[0], starts[1], "{lines:#?}");
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_executable_or_a_cgroup_without_a_profiled_process_says_why() {
+async fn an_executable_a_cgroup_or_a_name_without_a_profiled_process_says_why() {
     let server = working();
     for route in ["/api/v1/breakdown", "/api/v1/hotspots", "/api/v1/profile.svg", "/debug/pprof/profile"] {
         for (query, status, message) in [
             ("exe=/bin/%1b", StatusCode::NOT_FOUND, "no process alive now matches exe:/bin/\\u{1b}; GET"),
+            ("comm=nosuch", StatusCode::NOT_FOUND, "no process alive now matches comm:nosuch; GET"),
+            ("comm=unselected", StatusCode::CONFLICT, r#"POST /api/v1/targets {"select":"comm:unselected"}"#),
             ("cgroup=/none", StatusCode::NOT_FOUND, "no process alive now matches cgroup:/none; GET"),
             (
                 "exe=/usr/bin/quiet&cgroup=/system.slice&pid=4711",

@@ -21,7 +21,7 @@ pub use maps::{Address, FileOffset, Mapping, MappingKind, Mappings};
 pub use pause::Pause;
 pub use recent::RecentMap;
 pub use registry::Registry;
-pub use selection::{matches, resolve};
+pub use selection::{comm_equals, matches, resolve};
 pub use world::{ProcFile, ProcWorld, World, in_initial_pid_namespace};
 
 use std::io;

@@ -16,10 +16,12 @@ use crate::settings::Selector;
 /// [`ProcessError::NoSuchProcess`] if the selector names a pid no process has. That nothing matches another selector is no
 /// error: a process that does may start later.
 pub fn resolve(selector: &Selector, world: &dyn World) -> Result<Vec<u32>, ProcessError> {
-    if let Selector::Pid(pid) = selector {
-        read_stat(*pid, world).map_err(|_| ProcessError::NoSuchProcess(*pid))?;
-    }
     let stats = read_all_stats(world)?;
+    if let Selector::Pid(pid) = selector
+        && !stats.contains_key(pid)
+    {
+        return Err(ProcessError::NoSuchProcess(*pid));
+    }
     let criterion = Criterion::new(selector, world);
     let named: Vec<u32> =
         stats.iter().filter(|(pid, stat)| criterion.names(**pid, stat, world)).map(|(pid, _)| *pid).collect();
@@ -84,11 +86,12 @@ impl<'a> Criterion<'a> {
     }
 }
 
-/// The kernel keeps 15 bytes of a name; a longer one that is asked for is compared by what the kernel would keep of it.
-fn comm_equals(comm: &str, wanted: &str) -> bool {
+/// Whether a process of the name `comm` is the one wanted. The kernel keeps 15 bytes of a name; a longer one that is asked
+/// for is compared by what the kernel would keep of it.
+pub fn comm_equals(comm: &str, wanted: &str) -> bool {
     /// The bytes the kernel keeps of a name.
     const COMM_BYTES: usize = 15;
-    comm.as_bytes() == &wanted.as_bytes()[..wanted.len().min(COMM_BYTES)]
+    comm == String::from_utf8_lossy(&wanted.as_bytes()[..wanted.len().min(COMM_BYTES)])
 }
 
 fn is_below(cgroup: &str, wanted: &str) -> bool {
@@ -181,6 +184,23 @@ mod tests {
         let selector = Selector::Pid(99);
         assert!(matches!(resolve(&selector, &world()), Err(ProcessError::NoSuchProcess(99))));
         assert!(!matches(&selector, 99, &world()) && !matches(&Selector::All, 99, &world()));
+    }
+
+    #[test]
+    fn a_thread_that_is_not_its_groups_leader_is_no_process() {
+        let resolved = std::thread::scope(|scope| {
+            let tid = || rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+            scope.spawn(move || resolve(&Selector::Pid(tid()), &ProcWorld)).join().unwrap()
+        });
+        assert!(matches!(resolved, Err(ProcessError::NoSuchProcess(_))), "{resolved:?}");
+    }
+
+    #[test]
+    fn a_name_cut_within_a_character_is_still_found() {
+        let kept = String::from_utf8_lossy(&"größenordnungen".as_bytes()[..15]).into_owned();
+        assert!(comm_equals(&kept, "größenordnungen"));
+        let kept = String::from_utf8_lossy(&"maßeinheitgröße".as_bytes()[..15]).into_owned();
+        assert!(comm_equals(&kept, "maßeinheitgröße"), "{kept}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a parsed query means to each report: words become choices, or an error that lists the allowed ones.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::{AttributionRule, BreakdownQuery, Filter, HotspotQuery, ReportError};
-use crate::settings::ReportQuery;
+use super::{AttributionRule, BreakdownQuery, Filter, HotspotQuery, Named, ReportError};
+use crate::settings::{ReportQuery, Selector};
 
 /// The breakdown a query asks for.
 pub fn breakdown_query(query: &ReportQuery) -> Result<BreakdownQuery, ReportError> {
@@ -26,13 +27,21 @@ pub fn hotspot_query(query: &ReportQuery) -> Result<HotspotQuery, ReportError> {
 pub fn filter(query: &ReportQuery) -> Result<Filter, ReportError> {
     Ok(Filter {
         pids: query.pid.map(|pid| [pid].into()),
-        comm: query.comm.clone(),
+        comm: query.selectors.iter().find_map(named),
         thread: query.thread.clone(),
         states: query.state.as_deref().map(str::parse).transpose()?,
         path: query.path.as_deref().map(str::parse).transpose()?,
         min_percent: query.min_percent,
         show_idle: query.show_idle,
     })
+}
+
+/// What a name means without a look at the processes alive now.
+fn named(selector: &Selector) -> Option<Named> {
+    match selector {
+        Selector::Comm(comm) => Some(Named { comm: comm.clone(), pids: BTreeSet::new() }),
+        _ => None,
+    }
 }
 
 /// The choice a word stands for; the report's own if there is none.

@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::calibrate::{Calibrated, Entry};
 use super::{ReportError, escape_untrusted};
+use crate::process::comm_equals;
 use crate::profile::{CodeKind, Frame, Stack, State, Task, TaskTotals, WaitClass};
 
 /// What a report is about. The default selects everything and hides idle time.
@@ -14,8 +15,8 @@ use crate::profile::{CodeKind, Frame, Stack, State, Task, TaskTotals, WaitClass}
 pub struct Filter {
     /// Processes by pid; all if absent. Selectors by executable or cgroup are resolved to pids before.
     pub pids: Option<BTreeSet<u32>>,
-    /// The name of the process.
-    pub comm: Option<String>,
+    /// Processes by name.
+    pub comm: Option<Named>,
     /// A thread: its tid, or its name.
     pub thread: Option<String>,
     /// What the threads were doing; anything if absent.
@@ -28,12 +29,31 @@ pub struct Filter {
     pub show_idle: bool,
 }
 
+/// The processes a name means: those that had it then, whether or not they live on, and those it means now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The name; longer than the kernel keeps is fine.
+    pub comm: String,
+    /// The processes alive now that are called so, and their children.
+    pub pids: BTreeSet<u32>,
+}
+
+impl Named {
+    fn means(&self, task: &Task) -> bool {
+        comm_equals(&task.process_name, &self.comm) || self.pids.contains(&task.process.pid)
+    }
+}
+
 impl Filter {
     /// Whether a task is selected.
     pub fn selects_task(&self, task: &Task) -> bool {
+        self.selects_process(task) && self.thread.as_ref().is_none_or(|thread| is_thread(task, thread))
+    }
+
+    /// Whether the process of a task is selected, if perhaps not this thread.
+    pub fn selects_process(&self, task: &Task) -> bool {
         self.pids.as_ref().is_none_or(|pids| pids.contains(&task.process.pid))
-            && self.comm.as_ref().is_none_or(|comm| *comm == *task.process_name)
-            && self.thread.as_ref().is_none_or(|thread| is_thread(task, thread))
+            && self.comm.as_ref().is_none_or(|comm| comm.means(task))
     }
 
     /// Whether a state is selected.

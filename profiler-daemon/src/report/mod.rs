@@ -20,7 +20,7 @@ pub use attribute::AttributionRule;
 pub use breakdown::{Breakdown, BreakdownQuery, BreakdownRow, BreakdownSort, breakdown};
 pub use calibrate::{Calibrated, Entry, calibrate};
 pub use escape::escape_untrusted;
-pub use filter::{Filter, PathGlob, StateSet};
+pub use filter::{Filter, Named, PathGlob, StateSet};
 pub use hotspots::{HotspotQuery, HotspotRow, HotspotSort, Hotspots, RowKind, hotspots};
 pub use span::Span;
 

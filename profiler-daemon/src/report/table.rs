@@ -8,7 +8,7 @@ use crate::profile::{Loss, LossReason};
 
 /// A table of text. Cells must be escaped already; widths count terminal columns, not bytes.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub struct Table {
     titles: Vec<&'static str>,
     right: Vec<bool>,
     rows: Vec<Vec<String>>,
@@ -16,27 +16,27 @@ pub(super) struct Table {
 
 impl Table {
     /// Adds a column of numbers, aligned to the right.
-    pub(super) fn right(mut self, title: &'static str) -> Self {
+    pub fn right(mut self, title: &'static str) -> Self {
         self.titles.push(title);
         self.right.push(true);
         self
     }
 
     /// Adds a column of names, aligned to the left.
-    pub(super) fn left(mut self, title: &'static str) -> Self {
+    pub fn left(mut self, title: &'static str) -> Self {
         self.titles.push(title);
         self.right.push(false);
         self
     }
 
     /// Adds a row with one cell per column.
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    pub fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.titles.len());
         self.rows.push(cells);
     }
 
     /// Titles and rows, two spaces between columns, nothing behind the last one.
-    pub(super) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         let widths: Vec<usize> = (0..self.titles.len()).map(|at| self.width(at)).collect();
         let titles: Vec<&str> = self.titles.clone();
         let mut text = self.line(&titles, &widths);

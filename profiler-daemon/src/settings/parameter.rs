@@ -19,7 +19,12 @@ pub const PARAMETERS: &[Parameter] = &[
     row("from", "The first moment to cover, in RFC 3339. Not together with `last`.", &[], "2026-11-21T12:00:00Z"),
     row("to", "The moment to end at, in RFC 3339; now unless given. Needs `from`.", &[], "2026-11-21T12:01:00Z"),
     row("pid", "Only the process with this pid in the host's initial PID namespace.", &[], "4711"),
-    row("comm", "Only processes whose thread-group leader has this name.", &[], "nginx"),
+    row(
+        "comm",
+        "Only processes whose thread-group leader had this name then, and the children of those alive now.",
+        &[],
+        "nginx",
+    ),
     row(
         "exe",
         "Only processes that run this executable, and their children; found are those alive now.",

@@ -24,9 +24,7 @@ pub struct ReportQuery {
     pub time: TimeChoice,
     /// Only this process.
     pub pid: Option<u32>,
-    /// Only processes of this name.
-    pub comm: Option<String>,
-    /// Only processes that each of these means: at most one executable and one cgroup.
+    /// Only processes that each of these means: at most one name, one executable and one cgroup.
     pub selectors: Vec<Selector>,
     /// Only threads of this name, or the one with this tid.
     pub thread: Option<String>,
@@ -68,7 +66,6 @@ impl Default for ReportQuery {
         Self {
             time: TimeChoice::Last(Duration::from_secs(60)),
             pid: None,
-            comm: None,
             selectors: Vec::new(),
             thread: None,
             state: None,
@@ -113,7 +110,7 @@ impl ReportQuery {
             "from" => ends.from = Some(parse_moment(name, value)?),
             "to" => ends.to = Some(parse_moment(name, value)?),
             "pid" => self.pid = Some(parse_number(name, value, 1..=MOST_PID)?),
-            "comm" => self.comm = Some(parse_text(name, value)?),
+            "comm" => self.selectors.push(Selector::Comm(parse_text(name, value)?)),
             "exe" | "cgroup" => self.selectors.push(parse_selector(name, value)?),
             "thread" => self.thread = Some(parse_text(name, value)?),
             "state" => self.state = Some(parse_text(name, value)?),
@@ -237,8 +234,11 @@ mod tests {
         let expected = ReportQuery {
             time: TimeChoice::Between(range),
             pid: Some(17),
-            comm: Some("uwsgi: worker".to_owned()),
-            selectors: vec![Selector::Exe("/usr/bin/python3".into()), Selector::Cgroup("/system.slice".to_owned())],
+            selectors: vec![
+                Selector::Comm("uwsgi: worker".to_owned()),
+                Selector::Exe("/usr/bin/python3".into()),
+                Selector::Cgroup("/system.slice".to_owned()),
+            ],
             thread: Some("io-1".to_owned()),
             state: Some("cpu,wait,runq".to_owned()),
             path: Some("*.py".to_owned()),

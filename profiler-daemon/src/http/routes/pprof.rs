@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use super::super::document::{Refusals, ReportRefusals};
 use super::super::error::ApiError;
 use super::super::negotiation::TEXT;
-use super::super::query::Pairs;
+use super::super::query::{Pairs, check_answerable};
 use super::AppState;
 use super::profiles::export;
 use crate::profile::{TimeRange, Timestamp};
@@ -33,7 +33,7 @@ pub(super) struct SecondsParams {
     /// Only the process with this pid in the host's initial PID namespace.
     #[param(example = 4711)]
     pid: Option<u32>,
-    /// Only processes whose thread-group leader has this name.
+    /// Only processes whose thread-group leader has this name, and their children.
     #[param(example = "nginx")]
     comm: Option<String>,
     /// Only processes that run this executable, and their children; found are those alive at the end.
@@ -54,6 +54,8 @@ pub(super) struct SecondsParams {
 }
 
 /// Profile for some seconds, for `go tool pprof`
+///
+/// If none of the processes asked for lives and is selected at the start, the refusal comes at once.
 #[utoipa::path(get, path = "/debug/pprof/profile", tag = "pprof", params(SecondsParams), responses(
     (status = 200, description = "A gzipped profile.proto message", body = Vec<u8>,
         content_type = "application/octet-stream"),
@@ -65,6 +67,8 @@ pub(super) async fn profile(State(state): State<AppState>, mut pairs: Pairs) -> 
         None => DEFAULT_SECONDS,
     };
     let mut query = pairs.report(&["pid", "comm", "exe", "cgroup", "thread", "state", "idle"])?;
+    let asked = query.clone();
+    state.ask(move |daemon| check_answerable(daemon, &asked)).await?;
     let from = now();
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(seconds)) => {}

@@ -7,9 +7,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::document::{ProfileParams, ReportRefusals};
 use super::super::error::ApiError;
-use super::super::query::{Pairs, selected_profile};
+use super::super::query::Pairs;
 use super::AppState;
 use crate::export::{ExportOptions, format_by_name};
+use crate::profile::Profile;
 use crate::report::asked::filter;
 use crate::settings::ReportQuery;
 use crate::settings::parameter::PROFILE;
@@ -71,15 +72,12 @@ pub(super) async fn export(
     query: ReportQuery,
     format: &'static str,
 ) -> Result<(&'static str, Vec<u8>), ApiError> {
-    let mut filter = filter(&query)?;
+    let filter = filter(&query)?;
     let format = format_by_name(format)?;
-    let exists = state.clone();
-    state
-        .ask(move |daemon| {
-            let profile = selected_profile(daemon, &query, &mut filter, |pid| exists.process_exists(pid))?;
-            let mut bytes = Vec::new();
-            crate::export::export(&profile, &filter, format, &ExportOptions::default(), &mut bytes)?;
-            Ok((format.media_type, bytes))
-        })
-        .await
+    let written = move |profile: &Profile, filter| {
+        let mut bytes = Vec::new();
+        crate::export::export(profile, &filter, format, &ExportOptions::default(), &mut bytes)?;
+        Ok((format.media_type, bytes))
+    };
+    state.report(query, filter, written).await
 }

@@ -6,10 +6,11 @@ use axum::response::Response;
 use super::super::document::{BreakdownParams, HotspotParams, ReportRefusals};
 use super::super::error::ApiError;
 use super::super::negotiation::Form;
-use super::super::query::{Pairs, selected_profile};
+use super::super::query::Pairs;
 use super::AppState;
+use crate::profile::Profile;
 use crate::report::asked::{breakdown_query, hotspot_query};
-use crate::report::{Breakdown, Hotspots};
+use crate::report::{Breakdown, BreakdownQuery, HotspotQuery, Hotspots};
 use crate::settings::parameter::{BREAKDOWN, HOTSPOTS};
 
 /// Where the time of each process went, exactly
@@ -28,14 +29,11 @@ pub(super) async fn breakdown(
 ) -> Result<Response, ApiError> {
     pairs.take_format()?;
     let query = pairs.report(BREAKDOWN)?;
-    let mut asked = breakdown_query(&query)?;
-    let exists = state.clone();
-    let answer = state
-        .ask(move |daemon| {
-            let profile = selected_profile(daemon, &query, &mut asked.filter, |pid| exists.process_exists(pid))?;
-            Ok(crate::report::breakdown(&profile, &asked))
-        })
-        .await?;
+    let asked = breakdown_query(&query)?;
+    let filter = asked.filter.clone();
+    let report =
+        move |profile: &Profile, filter| Ok(crate::report::breakdown(profile, &BreakdownQuery { filter, ..asked }));
+    let answer = state.report(query, filter, report).await?;
     Ok(form.answer(&answer, || answer.text()))
 }
 
@@ -54,13 +52,10 @@ pub(super) async fn hotspots(
 ) -> Result<Response, ApiError> {
     pairs.take_format()?;
     let query = pairs.report(HOTSPOTS)?;
-    let mut asked = hotspot_query(&query)?;
-    let exists = state.clone();
-    let answer = state
-        .ask(move |daemon| {
-            let profile = selected_profile(daemon, &query, &mut asked.filter, |pid| exists.process_exists(pid))?;
-            Ok(crate::report::hotspots(&profile, &asked))
-        })
-        .await?;
+    let asked = hotspot_query(&query)?;
+    let filter = asked.filter.clone();
+    let report =
+        move |profile: &Profile, filter| Ok(crate::report::hotspots(profile, &HotspotQuery { filter, ..asked }));
+    let answer = state.report(query, filter, report).await?;
     Ok(form.answer(&answer, || answer.text()))
 }

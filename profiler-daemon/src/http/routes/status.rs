@@ -12,11 +12,11 @@ use super::super::document::{FormatParams, Refusals};
 use super::super::error::ApiError;
 use super::super::negotiation::Form;
 use super::super::query::Pairs;
-use super::super::table::aligned;
 use super::AppState;
 use crate::pipeline::{ProcessStatus, Status};
 use crate::report::escape_untrusted;
 use crate::report::span::rfc3339;
+use crate::report::table::Table;
 
 /// What the daemon is and does
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", params(FormatParams), responses(
@@ -197,7 +197,8 @@ impl ProcessesAnswer {
                 escape_untrusted(process.exe.as_deref().unwrap_or("-")).into_owned(),
             ]
         };
-        let rows: Vec<_> = self.processes.iter().map(row).collect();
-        aligned(&["PID", "THREADS", "TARGETS", "COMM", "EXE"], &rows, &[0, 1])
+        let mut table = Table::default().right("PID").right("THREADS").left("TARGETS").left("COMM").left("EXE");
+        self.processes.iter().for_each(|process| table.row(row(process)));
+        table.render()
     }
 }

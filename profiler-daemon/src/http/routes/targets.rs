@@ -15,11 +15,11 @@ use super::super::document::{ControlRefusals, FormatParams, Refusals};
 use super::super::error::{ApiError, ErrorBody};
 use super::super::negotiation::Form;
 use super::super::query::Pairs;
-use super::super::table::aligned;
 use super::AppState;
 use crate::pipeline::{Daemon, DaemonError, Target, TargetId};
 use crate::report::escape_untrusted;
 use crate::report::span::rfc3339;
+use crate::report::table::Table;
 use crate::settings::Selector;
 use crate::settings::quantity::parse_duration;
 
@@ -188,7 +188,7 @@ impl TargetRow {
     }
 
     fn to_text(&self) -> String {
-        TargetsAnswer::table(&[self.cells()])
+        TargetsAnswer::table([self.cells()])
     }
 }
 
@@ -197,10 +197,12 @@ impl TargetsAnswer {
         if self.targets.is_empty() {
             return "nothing is selected; POST /api/v1/targets {\"select\":\"pid:N\"} selects a process\n".to_owned();
         }
-        Self::table(&self.targets.iter().map(TargetRow::cells).collect::<Vec<_>>())
+        Self::table(self.targets.iter().map(TargetRow::cells))
     }
 
-    fn table(rows: &[Vec<String>]) -> String {
-        aligned(&["ID", "PROCESSES", "UNTIL", "SELECTS"], rows, &[0, 1])
+    fn table(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+        let mut table = Table::default().right("ID").right("PROCESSES").left("UNTIL").left("SELECTS");
+        rows.into_iter().for_each(|cells| table.row(cells));
+        table.render()
     }
 }
