@@ -14,7 +14,7 @@ use clap::CommandFactory;
 use profiler_daemon::cli::Arguments;
 use profiler_daemon::http::{AppState, router};
 use profiler_daemon::pipeline::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
-use profiler_daemon::profile::{Profile, TaskTotals};
+use profiler_daemon::profile::{Profile, TaskTotals, Timestamp};
 use profiler_daemon::settings::Selector;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -297,6 +297,10 @@ fn name_of(path: &Path) -> String {
 struct Nobody;
 
 impl Daemon for Nobody {
+    fn now(&self) -> Timestamp {
+        unreachable!()
+    }
+
     fn status(&self) -> Result<Status, DaemonError> {
         unreachable!()
     }

@@ -23,7 +23,8 @@ pub(super) const MISSING: u32 = 4714;
 /// A name that tries to break whatever it is printed in.
 pub(super) const HOSTILE: &str = "<b>\u{1b}[31m\"evil\"\n";
 
-const START: u64 = 1_800_000_000_000_000_000;
+/// Now, and the time at which everything canned begins.
+pub(super) const START: u64 = 1_800_000_000_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// Whether a process of the fixture exists.
@@ -69,6 +70,10 @@ impl Twin {
 }
 
 impl Daemon for Twin {
+    fn now(&self) -> Timestamp {
+        Timestamp(START)
+    }
+
     fn status(&self) -> Result<Status, DaemonError> {
         self.fail()?;
         Ok(self.status.clone())

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use super::error::ApiError;
 use super::query::selected_profile;
 use crate::pipeline::Daemon;
-use crate::profile::Profile;
+use crate::profile::{Profile, Timestamp};
 use crate::report::Filter;
 use crate::settings::ReportQuery;
 
@@ -42,6 +42,11 @@ impl AppState {
     /// Where the daemon listens.
     pub fn listen(&self) -> SocketAddr {
         self.shared.listen
+    }
+
+    /// Now, by the clock that stamps windows.
+    pub fn now(&self) -> Timestamp {
+        self.shared.daemon.now()
     }
 
     /// The names that have metrics of their own, first come, first served.

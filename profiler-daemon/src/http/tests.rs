@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 use unicode_width::UnicodeWidthStr;
 
-use super::fixture::{HOSTILE, MISSING, PROFILED, SELECTED, Twin, UNSELECTED};
+use super::fixture::{HOSTILE, MISSING, PROFILED, SELECTED, START, Twin, UNSELECTED};
 use super::state::PROFILES_AT_ONCE;
 use super::{AppState, router};
 use crate::pipeline::{DaemonError, QueryRange};
+use crate::profile::{TimeRange, Timestamp};
 
 const TABLES: [&str; 5] =
     ["/api/v1/status", "/api/v1/processes", "/api/v1/targets", "/api/v1/breakdown", "/api/v1/hotspots"];
@@ -176,7 +177,9 @@ async fn the_pprof_endpoint_waits_and_asks_for_the_time_it_waited() {
     assert_eq!((answer.status, answer.media_type()), (StatusCode::OK, "application/octet-stream"));
     assert!(answer.headers[CONTENT_DISPOSITION].to_str().unwrap().starts_with("attachment"));
     assert_eq!(&answer.body[..2], [0x1f, 0x8b], "gzip");
-    assert!(matches!(server.twin.asked.lock().unwrap()[..], [QueryRange::Between(_)]));
+    let now = Timestamp(START);
+    let range = QueryRange::Between(TimeRange { from: now, to: now });
+    assert_eq!(*server.twin.asked.lock().unwrap(), [range], "the clock that stamps windows counts, not the system's");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@ use crate::settings::Selector;
 
 /// A running daemon. Methods may block for some milliseconds; call them off the async executor.
 pub trait Daemon: Send + Sync + 'static {
+    /// Now, by the clock that stamps windows; the system's may have been set since. Never blocks.
+    fn now(&self) -> Timestamp;
     /// What runs, since when, and which fallbacks were chosen.
     fn status(&self) -> Result<Status, DaemonError>;
     /// The processes selected now.

@@ -137,6 +137,10 @@ impl Service {
 }
 
 impl Daemon for Service {
+    fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
     fn status(&self) -> Result<Status, DaemonError> {
         self.ask(Command::Status)
     }

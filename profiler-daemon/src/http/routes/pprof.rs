@@ -1,6 +1,6 @@
 //! The addresses that pprof and its scrapers expect.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -13,7 +13,7 @@ use super::super::negotiation::TEXT;
 use super::super::query::{Pairs, check_answerable};
 use super::AppState;
 use super::profiles::export;
-use crate::profile::{TimeRange, Timestamp};
+use crate::profile::TimeRange;
 use crate::settings::TimeChoice;
 use crate::settings::quantity::parse_number;
 
@@ -69,12 +69,12 @@ pub(super) async fn profile(State(state): State<AppState>, mut pairs: Pairs) -> 
     let mut query = pairs.report(&["pid", "comm", "exe", "cgroup", "thread", "state", "idle"])?;
     let asked = query.clone();
     state.ask(move |daemon| check_answerable(daemon, &asked)).await?;
-    let from = now();
+    let from = state.now();
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
         () = state.shutting_down() => return Err(ApiError::shutting_down()),
     }
-    query.time = TimeChoice::Between(TimeRange { from, to: now() });
+    query.time = TimeChoice::Between(TimeRange { from, to: state.now() });
     let (media_type, bytes) = export(&state, query, "pprof").await?;
     let headers = [(CONTENT_TYPE, media_type), (CONTENT_DISPOSITION, "attachment; filename=\"profile.pb.gz\"")];
     Ok((headers, bytes).into_response())
@@ -99,9 +99,4 @@ pub(super) async fn index() -> Response {
 pub(super) async fn cmdline() -> Response {
     let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     ([(CONTENT_TYPE, TEXT)], arguments.join("\0")).into_response()
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
