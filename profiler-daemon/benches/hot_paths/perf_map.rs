@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use profiler_daemon::process::executables::Executables;
-use profiler_daemon::process::{Address, Image, Mapping, ProcFile, World};
+use profiler_daemon::process::{Address, Image, Mapping, Mounts, ProcFile, World};
 use profiler_daemon::profile::{ImageId, ProcessId};
 use profiler_daemon::runtime::Runtimes;
 
@@ -60,6 +60,7 @@ impl World for OneProcess {
             ProcFile::Status => format!("Name:\tapp\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t7\n"),
             ProcFile::Maps => format!("{START:x}-{:x} r-xp 0 00:00 0\n", START + ENTRIES * SIZE),
             ProcFile::Cgroup => "0::/\n".to_owned(),
+            ProcFile::Mountinfo => String::new(),
         }
         .into_bytes())
     }
@@ -74,6 +75,10 @@ impl World for OneProcess {
 
     fn canonical_path(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_owned())
+    }
+
+    fn mounts(&self, _: u32) -> io::Result<Mounts> {
+        Ok(Mounts::default())
     }
 
     fn open_mapped(&self, _: u32, _: &Mapping) -> io::Result<File> {

@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
-use super::maps::Mapping;
+use super::maps::{Mapping, Mappings};
+use super::mounts::Mounts;
 use super::stat::TICK_NS;
 use super::world::{ProcFile, World};
+use crate::sys::openat2::Device;
 
 /// One made-up process.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ pub struct FixtureProcess {
     pub executable: PathBuf,
     /// Its root directory; empty for the host's.
     pub root: PathBuf,
+    /// The text of its mounts; empty for one local file system behind every device in `maps`.
+    pub mounts: String,
     /// The text of its cgroup file.
     pub cgroup: String,
     /// Files in its root and in its mappings, by path.
@@ -131,6 +135,10 @@ impl World for FixtureWorld {
         Ok(path.to_owned())
     }
 
+    fn mounts(&self, pid: u32) -> io::Result<Mounts> {
+        Ok(Mounts::parse(&self.read(pid, ProcFile::Mountinfo)?, b"", None))
+    }
+
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
         self.open_below_root(pid, Path::new(&mapping.path_text()))
     }
@@ -153,5 +161,12 @@ fn text_of(pid: u32, process: &FixtureProcess, file: ProcFile) -> String {
         ProcFile::Status => format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{pid}\t{inner}\n"),
         ProcFile::Maps => process.maps.clone(),
         ProcFile::Cgroup => process.cgroup.clone(),
+        ProcFile::Mountinfo if process.mounts.is_empty() => local_mounts(&process.maps),
+        ProcFile::Mountinfo => process.mounts.clone(),
     }
+}
+
+fn local_mounts(maps: &str) -> String {
+    let devices = Mappings::parse(maps.as_bytes()).iter().map(Mapping::device).collect::<Vec<_>>();
+    devices.iter().map(|Device { major, minor }| format!("1 0 {major}:{minor} / / rw - ext4 disk rw\n")).collect()
 }

@@ -92,6 +92,7 @@ pub fn without_deleted(path: PathBuf) -> PathBuf {
     }
 }
 
+/// Opens the files that lie on file systems known to be local: others may have a server that never answers.
 fn open_all(
     pid: u32,
     mappings: &Mappings,
@@ -99,8 +100,9 @@ fn open_all(
     world: &dyn World,
 ) -> HashMap<MappedInode, Arc<Executable>> {
     let mut opened = HashMap::new();
+    let mounts = world.mounts(pid).unwrap_or_default();
     for mapping in mappings.iter().filter(|mapping| mapping.kind == MappingKind::File) {
-        if opened.contains_key(&mapping.inode) {
+        if opened.contains_key(&mapping.inode) || !mounts.is_device_local(mapping.device()) {
             continue;
         }
         if let Ok(executable) = executables.open(pid, mapping, world) {
@@ -114,6 +116,7 @@ fn open_all(
 mod tests {
     use super::*;
     use crate::process::ProcWorld;
+    use crate::process::fixture::{FixtureProcess, FixtureWorld};
     use crate::profile::ProcessId;
 
     #[test]
@@ -126,6 +129,21 @@ mod tests {
         assert_eq!(executable.unwrap().name.as_ref(), mapping.file_name());
         assert!(!image.is_python && !image.is_jvm);
         assert_eq!(image.namespace_pid, pid);
+    }
+
+    #[test]
+    fn a_file_that_lies_with_a_server_is_not_opened() {
+        let world = FixtureWorld::default();
+        let maps = "1000-2000 r-xp 0 fe:00 1 /bin/a\n2000-3000 r-xp 0 00:28 2 /srv/b\n3000-4000 r-xp 0 00:29 3 /c\n";
+        let files = ["/bin/a", "/srv/b", "/c"].map(|path| (path.into(), path.into()));
+        let mounts = "1 0 254:0 / / rw - ext4 x rw\n2 1 0:40 / /srv rw - fuse x rw\n";
+        let (maps, mounts) = (maps.into(), mounts.into());
+        world.insert(7, FixtureProcess { maps, mounts, files: files.into_iter().collect(), ..Default::default() });
+        let id = ImageId { process: ProcessId { pid: 7, start_ns: 0 }, exec_ns: 0 };
+        let image = Image::read(id, &Executables::default(), &world).unwrap();
+        let is_open = |address| image.find(Address(address)).unwrap().1.is_some();
+        assert_eq!([0x1000, 0x2000, 0x3000].map(is_open), [true, false, false]);
+        assert_eq!(world.opens(), 1);
     }
 
     #[test]

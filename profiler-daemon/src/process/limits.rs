@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes read of `/proc/PID/maps`; what lies beyond is not known and counts as unmapped.
 pub const MAPS_BYTES: usize = 32 << 20;
+/// Bytes read of `/proc/PID/mountinfo`; files on mounts that lie beyond are not opened.
+pub const MOUNTINFO_BYTES: usize = 4 << 20;
 /// Bytes read of the other files under `/proc/PID`; what lies beyond is ignored.
 pub const PROC_FILE_BYTES: usize = 64 << 10;
 /// Executable mappings kept per image; further ones are dropped and count as unmapped.

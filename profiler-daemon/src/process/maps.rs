@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::limits;
+use crate::sys::openat2::Device;
 
 /// How the kernel names memory that is not the content of a file.
 const MEMORY_NAMES: [&[u8]; 5] = [b"[anon:", b"//anon", b"/anon_hugepage", b"/dev/zero", b"/SYSV"];
@@ -65,6 +66,11 @@ impl Mapping {
     /// Whether the address lies in the mapping.
     pub fn contains(&self, address: Address) -> bool {
         self.start <= address && address < self.end
+    }
+
+    /// The file system of the file.
+    pub fn device(&self) -> Device {
+        Device { major: self.inode.major, minor: self.inode.minor }
     }
 
     /// Where in the file an address of this mapping is.

@@ -7,10 +7,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::LazyLock;
 
 use super::limits;
 use super::maps::Mapping;
-use crate::sys::openat2;
+use super::mounts::Mounts;
+use crate::sys::openat2::{self, Device, Found, Links};
 
 /// A text file under `/proc/PID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +26,8 @@ pub enum ProcFile {
     Maps,
     /// The cgroup of each hierarchy.
     Cgroup,
+    /// The mounts below its root.
+    Mountinfo,
 }
 
 impl ProcFile {
@@ -32,12 +37,14 @@ impl ProcFile {
             Self::Status => "status",
             Self::Maps => "maps",
             Self::Cgroup => "cgroup",
+            Self::Mountinfo => "mountinfo",
         }
     }
 
     fn limit(self) -> usize {
         match self {
             Self::Maps => limits::MAPS_BYTES,
+            Self::Mountinfo => limits::MOUNTINFO_BYTES,
             _ => limits::PROC_FILE_BYTES,
         }
     }
@@ -55,9 +62,13 @@ pub trait World: Send + Sync {
     fn root_path(&self, pid: u32) -> io::Result<PathBuf>;
     /// The path with the host's symbolic links resolved.
     fn canonical_path(&self, path: &Path) -> io::Result<PathBuf>;
-    /// Opens the regular file a mapping of the process shows, even if it was unlinked.
+    /// The file systems the process can reach.
+    fn mounts(&self, pid: u32) -> io::Result<Mounts>;
+    /// Opens the regular file a mapping of the process shows, even if it was unlinked; asks no server if the mapping's device
+    /// is local.
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File>;
-    /// Opens a regular file at an absolute path inside the root of the process, never following a link out of it.
+    /// Opens a regular file at an absolute path inside the root of the process, never following a link out of it
+    /// and never asking a server.
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File>;
 }
 
@@ -90,19 +101,43 @@ impl World for ProcWorld {
         fs::canonicalize(path)
     }
 
+    fn mounts(&self, pid: u32) -> io::Result<Mounts> {
+        static MEMORY: LazyLock<Option<Device>> = LazyLock::new(|| openat2::memory_device().ok());
+        let of_process = self.read(pid, ProcFile::Mountinfo)?;
+        Ok(Mounts::parse(&of_process, &self.read(process::id(), ProcFile::Mountinfo)?, *MEMORY))
+    }
+
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
         let link = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start.0, mapping.end.0);
-        match openat2::open_regular_link(Path::new(&link)) {
-            Ok(file) => Ok(file),
+        match openat2::find_regular_link(Path::new(&link)) {
+            // Another device: the mapping changed meanwhile, or the file system numbers its files in its own way.
+            Ok(found) if found.place.device == mapping.device() => found.open(),
+            Ok(found) => open_if_local(&found, &self.mounts(pid)?),
             Err(_) if mapping.deleted => Err(io::ErrorKind::NotFound.into()),
             Err(_) => self.open_same_inode(pid, mapping),
         }
     }
 
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
+        let mounts = self.mounts(pid)?;
+        if !mounts.is_path_local(path) {
+            return Err(with_a_server());
+        }
         let root = openat2::open_directory(Path::new(&format!("/proc/{pid}/root")))?;
-        openat2::open_regular_below(&root, path)
+        if !mounts.is_place_local(&openat2::read_place(&root)?) {
+            return Err(with_a_server());
+        }
+        let links = if mounts.has_server() { Links::Refused } else { Links::Followed };
+        open_if_local(&openat2::find_regular_below(&root, path, links)?, &mounts)
     }
+}
+
+fn open_if_local(found: &Found, mounts: &Mounts) -> io::Result<File> {
+    if mounts.is_place_local(&found.place) { found.open() } else { Err(with_a_server()) }
+}
+
+fn with_a_server() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "not on a file system known to be local")
 }
 
 impl ProcWorld {
@@ -135,7 +170,12 @@ pub fn in_initial_pid_namespace() -> bool {
 mod tests {
     use super::*;
     use crate::process::maps::Mappings;
-    use std::{env, process};
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    use std::ffi::CString;
+    use std::os::fd::AsRawFd;
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use std::{env, thread};
 
     #[test]
     fn the_test_process_is_listed_and_readable() {
@@ -162,5 +202,45 @@ mod tests {
         let pid = u32::MAX >> 1;
         assert_eq!(ProcWorld.read(pid, ProcFile::Stat).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(ProcWorld.open_below_root(pid, Path::new("/x")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// A file system in user space whose server never answers, mounted for as long as this lives.
+    struct SilentServer {
+        point: PathBuf,
+        server: File,
+    }
+
+    impl SilentServer {
+        /// `None` without the right to mount.
+        fn mount() -> Option<Self> {
+            let point = env::temp_dir().join(format!("profilerd-silent-{}", process::id()));
+            let server = File::options().read(true).write(true).open("/dev/fuse").ok()?;
+            fs::create_dir_all(&point).unwrap();
+            let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+            let options = CString::new(options).unwrap();
+            match mount("silent", &point, "fuse", MountFlags::NOSUID, Some(options.as_c_str())) {
+                Ok(()) => Some(Self { point, server }),
+                Err(_) => fs::remove_dir(&point).map(|()| None).unwrap(),
+            }
+        }
+
+        /// Unmounts, which ends every wait for an answer.
+        fn end(self) {
+            drop(self.server);
+            unmount(&self.point, UnmountFlags::DETACH).unwrap();
+            fs::remove_dir(&self.point).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_not_asked() {
+        let Some(silent) = SilentServer::mount() else { return eprintln!("SKIPPED: needs the right to mount") };
+        let (answer, answered) = mpsc::channel();
+        let path = silent.point.join("perf-1.map");
+        let asking = thread::spawn(move || answer.send(ProcWorld.open_below_root(process::id(), &path).map(drop)));
+        let answered = answered.recv_timeout(Duration::from_secs(10));
+        silent.end();
+        asking.join().unwrap().unwrap();
+        assert_eq!(answered.expect("the server is waited for").unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }

@@ -1,21 +1,22 @@
 //! Opening files that belong to another process without being led out of its root or into a device.
 //!
-//! Every file is first opened with `O_PATH`, which has no side effects, looked at, and only then opened for reading.
-//! So a device, a FIFO or a socket under the expected name is refused before anything could block or react.
+//! Every file is first found with `O_PATH`, which has no side effects, looked at, and only then opened for reading.
+//! So a device, a FIFO or a socket under the expected name is refused before anything could block or react. The look is
+//! at what the kernel knows already: a file server that never answers is not asked.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat2};
+use rustix::fs::{
+    AtFlags, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, memfd_create, open, openat2,
+    statx,
+};
 
 /// How often a lookup that raced with a rename is tried again.
 const LOOKUP_ATTEMPTS: usize = 4;
-/// The magic number of FUSE file systems: a process of the target could answer reads, or never answer them.
-const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
-
-/// What `fstat` tells about an open regular file.
+/// What the kernel knows about an open regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileFacts {
     /// The device number.
@@ -36,49 +37,120 @@ pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, flags, Mode::empty())?)
 }
 
-/// Opens the regular file at `path` below `root`; symbolic links are resolved as if `root` were `/`,
-/// except that the last component must not be one.
-pub fn open_regular_below(root: &OwnedFd, path: &Path) -> io::Result<File> {
+/// The number of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The major device number.
+    pub major: u32,
+    /// The minor device number.
+    pub minor: u32,
+}
+
+/// Where a file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The mount it was reached through; `None` on kernels that do not tell.
+    pub mount_id: Option<u64>,
+    /// Its file system; some file systems show another number than their mount has.
+    pub device: Device,
+}
+
+/// A regular file that was found and is not open for reading yet.
+#[derive(Debug)]
+pub struct Found {
+    path: OwnedFd,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Found {
+    fn new(path: OwnedFd) -> io::Result<Self> {
+        let known = look(&path)?;
+        if FileType::from_raw_mode(known.stx_mode.into()) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Self { place: to_place(&known), path })
+    }
+
+    /// Opens it for reading, which may ask its file system.
+    pub fn open(&self) -> io::Result<File> {
+        let again = format!("/proc/self/fd/{}", self.path.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(open(again, flags, Mode::empty())?.into())
+    }
+}
+
+/// Which links a lookup may follow where the kernel has to ask a file system for names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// All, except that the last component must not be one.
+    Followed,
+    /// None; those the kernel remembers are still followed.
+    Refused,
+}
+
+/// Finds the regular file at `path` below `root`; symbolic links are resolved as if `root` were `/`.
+///
+/// Names the kernel remembers are looked up first, which asks no file system.
+pub fn find_regular_below(root: &OwnedFd, path: &Path, links: Links) -> io::Result<Found> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    if let Ok(found) = openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::CACHED) {
+        return Found::new(found);
+    }
+    let resolve = if links == Links::Refused { resolve | ResolveFlags::NO_SYMLINKS } else { resolve };
     for _ in 0..LOOKUP_ATTEMPTS {
         match openat2(root, path, flags, Mode::empty(), resolve) {
             Err(rustix::io::Errno::AGAIN) => continue,
-            found => return reopen_regular(&found?),
+            found => return Found::new(found?),
         }
     }
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// Opens the regular file a link under `/proc/PID` leads to; `path` is chosen by the daemon, never by a target.
+/// Finds the regular file a link under `/proc/PID` leads to; `path` is chosen by the daemon, never by a target.
+pub fn find_regular_link(path: &Path) -> io::Result<Found> {
+    Found::new(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Opens the regular file at a path, following links; `path` is chosen by the daemon, never by a target.
 pub fn open_regular_link(path: &Path) -> io::Result<File> {
-    reopen_regular(&open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    find_regular_link(path)?.open()
+}
+
+/// Where an open file or directory is.
+pub fn read_place(file: &impl AsFd) -> io::Result<Place> {
+    Ok(to_place(&look(file)?))
+}
+
+/// The file system of files that exist in memory only.
+pub fn memory_device() -> io::Result<Device> {
+    Ok(read_place(&memfd_create("device", MemfdFlags::CLOEXEC)?)?.device)
 }
 
 /// Size, owner and identity of an open file.
 pub fn read_facts(file: &impl AsFd) -> io::Result<FileFacts> {
-    let stat = fstat(file)?;
-    let seconds = i128::from(stat.st_mtime);
+    let known = look(file)?;
+    let seconds = i128::from(known.stx_mtime.tv_sec);
     Ok(FileFacts {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
-        modified_ns: seconds * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
-        uid: stat.st_uid,
+        device: makedev(known.stx_dev_major, known.stx_dev_minor),
+        inode: known.stx_ino,
+        size_bytes: known.stx_size,
+        modified_ns: seconds * 1_000_000_000 + i128::from(known.stx_mtime.tv_nsec),
+        uid: known.stx_uid,
     })
 }
 
-fn reopen_regular(found: &OwnedFd) -> io::Result<File> {
-    let kind = FileType::from_raw_mode(fstat(found)?.st_mode);
-    if kind != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    if fstatfs(found)?.f_type == FUSE_SUPER_MAGIC {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "a file system in user space"));
-    }
-    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(open(again, flags, Mode::empty())?.into())
+/// What the kernel knows of a file without asking a server.
+fn look(file: &impl AsFd) -> io::Result<Statx> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Ok(statx(file, c"", flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?)
+}
+
+fn to_place(known: &Statx) -> Place {
+    let tells_mount = known.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let device = Device { major: known.stx_dev_major, minor: known.stx_dev_minor };
+    Place { mount_id: tells_mount.then_some(known.stx_mnt_id), device }
 }
 
 #[cfg(test)]
@@ -88,6 +160,10 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
     use std::{env, fs, process};
+
+    fn open_regular_below(root: &OwnedFd, path: &Path) -> io::Result<File> {
+        find_regular_below(root, path, Links::Followed)?.open()
+    }
 
     struct Scratch(PathBuf);
 
