@@ -150,7 +150,7 @@ impl Aggregator {
         self.report(account);
     }
 
-    /// Ends the pass. An account that was not met for [`LOST_NS`] is forgotten: its end was lost.
+    /// Ends the pass. An account that was not met for `LOST_NS` is forgotten: its end was lost.
     ///
     /// Not at once, because a dying thread is out of the pass's sight before its last books come.
     pub fn end_pass(&mut self, monotonic_ns: u64) {
