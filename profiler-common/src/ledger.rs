@@ -234,9 +234,11 @@ impl Ledger {
     /// Takes up to `amount` back from the last off-CPU interval; returns how much that was.
     #[inline(always)]
     fn take_back(&mut self, amount: u64) -> u64 {
-        let taken = min(amount, self.last_off_ns);
+        let slot = account::slot(self.account);
+        // The pass over all tasks may have judged the interval anew while it ended: no account may fall below zero.
+        let taken = min(min(amount, self.last_off_ns), self.totals.times_ns[slot]);
         self.last_off_ns -= taken;
-        self.totals.times_ns[account::slot(self.account)] -= taken;
+        self.totals.times_ns[slot] -= taken;
         self.take_back_marks(taken);
         taken
     }
@@ -244,10 +246,10 @@ impl Ledger {
     #[inline(always)]
     fn take_back_marks(&mut self, taken: u64) {
         if self.flags & record::FLAG_IDLE != 0 {
-            self.totals.idle_ns -= taken;
+            self.totals.idle_ns = self.totals.idle_ns.saturating_sub(taken);
         }
         if self.flags & record::FLAG_BEFORE_ATTACH != 0 {
-            self.totals.before_attach_ns -= taken;
+            self.totals.before_attach_ns = self.totals.before_attach_ns.saturating_sub(taken);
         }
     }
 }

@@ -110,12 +110,6 @@ pub const FLAG_IDLE: u8 = 4;
 pub const FLAG_BEFORE_ATTACH: u8 = 8;
 /// It is a thread of the kernel.
 pub const FLAG_KERNEL_THREAD: u8 = 16;
-/// The user stack could not be read.
-pub const FLAG_NO_USER_STACK: u8 = 32;
-/// The user or the kernel stack is deeper than the limit.
-pub const FLAG_TRUNCATED: u8 = 64;
-/// The process's mappings have not been seen yet: the first stack of a program image.
-pub const FLAG_FIRST_STACK: u8 = 128;
 
 record! {
     /// Precedes the addresses of one captured stack: kernel frames, then user frames, leaf first.
@@ -194,8 +188,8 @@ record! {
         pub process_name: [u8; 16],
         /// Bits of `FLAG_*`.
         pub flags: u32,
-        /// One of [`crate::ledger::phase`].
-        pub phase: u32,
+        /// Zero.
+        pub padding: u32,
     }
 }
 

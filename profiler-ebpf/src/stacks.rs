@@ -105,17 +105,11 @@ fn walk_user(context: *mut c_void, room: &mut Room, kernel: usize) -> usize {
 
 #[inline(always)]
 fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: usize, user: usize) {
-    let mut flags = capture.flags;
     if thread.kernel_thread == 0 && user == 0 {
-        flags |= record::FLAG_NO_USER_STACK;
         maps::count(record::COUNTER_USER_STACK_UNREADABLE);
     }
     if kernel >= KERNEL_FRAMES || user >= USER_FRAMES {
-        flags |= record::FLAG_TRUNCATED;
         maps::count(record::COUNTER_STACK_TRUNCATED);
-    }
-    if thread.announced == 0 {
-        flags |= record::FLAG_FIRST_STACK;
     }
     room.header = StackHeader {
         identity: thread.identity,
@@ -128,7 +122,7 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: usize
         user_frames: user as u16,
         kind: capture.kind,
         class: capture.class,
-        flags,
+        flags: capture.flags,
         padding: 0,
     };
 }

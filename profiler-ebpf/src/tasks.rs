@@ -7,9 +7,11 @@ use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
+use profiler_common::classify::state;
 use profiler_common::ledger::{Ledger, Opening, phase};
 use profiler_common::record::{
-    FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, Snapshot, account, control,
+    FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, LIFECYCLE_IDENTITY_END, Snapshot,
+    account, control,
 };
 
 use crate::selection::{self, Opener};
@@ -20,14 +22,17 @@ use crate::{lifecycle, maps, switches};
 /// `child` was created by `parent` and has not run yet.
 #[inline(always)]
 pub fn forked(parent: Task, child: Task) {
-    let exec_ns = match threads::find(parent) {
-        Some(thread) => thread.identity.exec_ns,
-        None if selection::is_wanted(parent) => 0,
+    let (exec_ns, announced) = match threads::find(parent) {
+        Some(thread) => (thread.identity.exec_ns, thread.announced),
+        None if selection::is_wanted(parent) => (0, 0),
         None => return,
     };
     selection::inherit(parent, child);
     let opening = Opening { phase: phase::NEW, account: account::RUNQ, flags: FLAG_INVOLUNTARY, at: child.reading() };
-    selection::open(Opener::Fork, child, opening, exec_ns);
+    let Some(thread) = selection::open(Opener::Fork, child, opening, exec_ns) else { return };
+    if child.tgid() == parent.tgid() {
+        thread.announced = announced;
+    }
 }
 
 /// `task` runs a new program. If it was not the leader of its process it has taken over the leader's id.
@@ -38,7 +43,7 @@ pub fn executed(task: Task, old_pid: u32) {
     }
     let at = task.reading();
     if task.pid() != old_pid {
-        take_over_leader(task, at.now_ns);
+        take_over_leader(task, old_pid, at.now_ns);
     }
     if let Some(thread) = threads::find(task) {
         thread.identity.exec_ns = at.now_ns;
@@ -48,10 +53,10 @@ pub fn executed(task: Task, old_pid: u32) {
 
 #[cfg(feature = "storage")]
 #[inline(always)]
-fn take_over_leader(task: Task, exec_ns: u64) {
+fn take_over_leader(task: Task, _: u32, exec_ns: u64) {
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
-    lifecycle::report_end(profiler_common::record::LIFECYCLE_IDENTITY_END, task, thread, at);
+    lifecycle::report_end(LIFECYCLE_IDENTITY_END, task, thread, at);
     thread.identity.pid = task.pid();
     thread.identity.thread_start_ns = task.start_ns();
     thread.identity.attach_ns = at.now_ns;
@@ -59,13 +64,18 @@ fn take_over_leader(task: Task, exec_ns: u64) {
     thread.ledger.open(Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at });
 }
 
-/// The entry under the old id is beyond reach once the id has changed; the books begin anew.
+/// The books lie under the old id; under the new one begin others.
 #[cfg(feature = "hash")]
 #[inline(always)]
-fn take_over_leader(task: Task, exec_ns: u64) {
+fn take_over_leader(task: Task, old_pid: u32, exec_ns: u64) {
+    let at = task.reading();
+    if let Some(thread) = threads::find_of_process(old_pid, task.tgid()) {
+        lifecycle::report_end(LIFECYCLE_IDENTITY_END, task, thread, at);
+        threads::remove_by_pid(old_pid);
+    }
     if selection::is_wanted(task) {
         threads::remove(task);
-        let opening = Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at: task.reading() };
+        let opening = Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at };
         selection::open(Opener::Fork, task, opening, exec_ns);
     }
 }
@@ -122,6 +132,10 @@ pub fn visit(context: *mut IterContext) {
         return;
     }
     let task = Task::new(pointer);
+    // A task that nobody has waited for yet: its last books were sent when it ended.
+    if task.state() & state::DEAD != 0 {
+        return;
+    }
     let wanted = selection::is_wanted(task);
     match threads::find(task) {
         Some(thread) if wanted => report(meta, task, thread),
@@ -178,7 +192,7 @@ fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
     snapshot.process_name = task.leader().comm();
     snapshot.flags =
         u32::from(thread.ledger.flags) | if thread.kernel_thread != 0 { u32::from(FLAG_KERNEL_THREAD) } else { 0 };
-    snapshot.phase = u32::from(thread.ledger.phase);
+    snapshot.padding = 0;
     let bytes = size_of::<Snapshot>() as u32;
     // SAFETY: the verifier checks the sequence file and the room. A full sequence makes the kernel visit the task again.
     unsafe { bpf_seq_write((*meta).seq, core::ptr::from_mut(snapshot).cast::<c_void>(), bytes) };

@@ -23,6 +23,8 @@ use hash as backend;
 #[cfg(feature = "storage")]
 use storage as backend;
 
+#[cfg(feature = "hash")]
+pub use backend::remove_by_pid;
 pub use backend::{remove, remove_ended};
 
 /// Everything kept for one selected thread.
@@ -97,6 +99,14 @@ const COPIES: usize = 4;
 pub fn find(task: Task) -> Option<&'static mut Thread> {
     // SAFETY: the map entry lives as long as the program runs; only the thread's own CPU and snapshots touch it.
     unsafe { backend::find(task).as_mut() }
+}
+
+/// The state under `pid` if it is that of a thread of process `tgid`.
+#[cfg(feature = "hash")]
+#[inline(always)]
+pub fn find_of_process(pid: u32, tgid: u32) -> Option<&'static mut Thread> {
+    // SAFETY: as in `find`.
+    unsafe { backend::find_of_process(pid, tgid).as_mut() }
 }
 
 /// Opens the books of a thread; returns the existing state if another CPU was faster.

@@ -108,6 +108,41 @@ fn children_are_selected_before_they_run() -> Result<()> {
 }
 
 #[test]
+fn a_zombie_is_accounted_once() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let mut workload = Workload::start("traps", &["unreaped"])?;
+    let daemon = Daemon::start_for(workload.pid(), &WINDOW)?;
+    workload.go()?;
+    let zombie = workload.await_json(RUN)?.context("no child")?;
+    let pid = number(&zombie, "pid")? as u32;
+    await_windows(&daemon, workload.pid(), 3)?;
+    workload.go()?;
+    let life = lives(&workload.await_all(RUN)?)?.pop().context("no process")?;
+    let books = await_cpu(&daemon, pid, life.cpu_ns / 2)?;
+    ensure_cpu("cpu of a zombie".into(), life.cpu_ns, books.cpu)?;
+    let lived = number(&zombie, "life_ns")?;
+    ensure!(books.sum() <= lived, "it lived {lived} ns, counted are {books:?}");
+    Ok(())
+}
+
+#[test]
+fn a_process_goes_on_when_its_first_thread_has_ended() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let (workload, daemon, lines) = run_case("leader_ends")?;
+    let slept = number(lines.first().context("no figures")?, "slept_ns")?;
+    let books = daemon.books(workload.pid())?;
+    ensure_passes(&Check::new("sleep of the other thread", slept, books.waited("sleep"), 0.01, 0))?;
+    ensure!(books.runq + books.waited("other") < slept / 10, "a thread that ended waits for nothing: {books:?}");
+    Ok(())
+}
+
+/// Waits until the books of a process have grown by this many windows.
+fn await_windows(daemon: &Daemon, pid: u32, windows: u64) -> Result<()> {
+    let start = daemon.books(pid)?.sum();
+    poll_until(RUN, || Ok((daemon.books(pid)?.sum() > start + windows * 1_000_000_000).then_some(())))
+}
+
+#[test]
 fn threads_that_ended_stay_in_the_books_of_their_process() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let mut workload = Workload::start("traps", &["threads"])?;

@@ -104,6 +104,38 @@ static void short_life(void) {
     report_child(pid, before);
 }
 
+// A child that has ended and stays a zombie until the next line.
+static void unreaped(void) {
+    int64_t before = clock_ns(CLOCK_MONOTONIC);
+    long pid = SYS5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        burn_and_exit(50000000);
+    siginfo_t info;
+    waitid(P_PID, pid, &info, WEXITED | WNOWAIT);
+    printf("{\"pid\":%ld,\"life_ns\":%lld}\n", pid, (long long)(clock_ns(CLOCK_MONOTONIC) - before));
+    fflush(stdout);
+    await_line();
+    report_child(pid, before);
+}
+
+static void *survivor(void *unused) {
+    int64_t start = clock_ns(CLOCK_MONOTONIC);
+    pause_ns(2500000000);
+    printf("{\"pid\":%d,\"slept_ns\":%lld}\n", getpid(), (long long)(clock_ns(CLOCK_MONOTONIC) - start));
+    say("done");
+    for (;;)
+        await_line();
+    return unused;
+}
+
+// The first thread ends, and with it what `/proc/PID` shows of a thread; the process goes on.
+static void leader_ends(void) {
+    pthread_t thread;
+    if (pthread_create(&thread, 0, survivor, 0))
+        fail("pthread_create");
+    pthread_exit(0);
+}
+
 static int64_t thread_cpu_ns;
 
 static void *brief_thread(void *unused) {
@@ -221,7 +253,7 @@ static const struct {
     {"first_run", first_run},   {"generations", generations},   {"short_life", short_life},
     {"threads", threads},       {"exec_by_thread", exec_by_thread}, {"reuse", reuse},
     {"vfork", vfork_and_tell},  {"recv_forever", wait_for_nobody}, {"spin_forever", never_stop},
-    {"long_sleep", sleep_and_tell},
+    {"long_sleep", sleep_and_tell}, {"unreaped", unreaped}, {"leader_ends", leader_ends},
 };
 
 int main(int count, char **arguments) {

@@ -17,8 +17,11 @@ use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind}
 /// Names of processes whose lifetime totals are kept; those beyond share the name `other`.
 const LIFETIME_NAMES: usize = 4096;
 
-/// How long an account may stay out of sight before its end counts as lost.
+/// How long an account may stay out of sight before its end counts as lost, if more than one pass missed it.
 const LOST_NS: u64 = 60_000_000_000;
+
+/// How long an account that ended is remembered: stacks and snapshots taken before its end may come later.
+const REMEMBERED_NS: u64 = 10_000_000_000;
 
 /// Turns events into windows.
 #[derive(Debug)]
@@ -47,6 +50,16 @@ struct OpenAccount {
     task: Arc<Task>,
     reported: Reported,
     seen_ns: u64,
+    /// Passes in a row that did not meet it.
+    missed: u32,
+    ended: bool,
+}
+
+impl OpenAccount {
+    fn is_worth_keeping(&self, now_ns: u64) -> bool {
+        let unseen_ns = now_ns.saturating_sub(self.seen_ns);
+        if self.ended { unseen_ns <= REMEMBERED_NS } else { unseen_ns <= LOST_NS || self.missed < 2 }
+    }
 }
 
 /// A window, closed or still open, and what it adds to earlier ones.
@@ -142,7 +155,9 @@ impl Aggregator {
     /// Adds the last books of an account.
     pub fn add_end(&mut self, ended: &Ended) {
         self.report(&ended.account);
-        self.accounts.remove(&ended.account.id);
+        if let Some(account) = self.accounts.get_mut(&ended.account.id) {
+            account.ended = true;
+        }
     }
 
     /// Adds the books of a living account, met by a pass over all tasks.
@@ -150,12 +165,14 @@ impl Aggregator {
         self.report(account);
     }
 
-    /// Ends the pass. An account that was not met for `LOST_NS` is forgotten: its end was lost.
+    /// Ends the pass. Accounts that ended, or whose end must have been lost, are forgotten.
     ///
     /// Not at once, because a dying thread is out of the pass's sight before its last books come.
     pub fn end_pass(&mut self, monotonic_ns: u64) {
-        let oldest = monotonic_ns.saturating_sub(LOST_NS);
-        self.accounts.retain(|_, account| account.seen_ns >= oldest);
+        self.accounts.retain(|_, account| {
+            account.missed += 1;
+            account.is_worth_keeping(monotonic_ns)
+        });
     }
 
     /// Counts what the kernel half lost since it was last asked.
@@ -179,14 +196,16 @@ impl Aggregator {
 
     /// The open window so far.
     pub fn peek(&self, now: Timestamp) -> RawWindow {
-        let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| self.name(key));
+        let names = self.names();
+        let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
         self.add_periods(&mut window);
         window
     }
 
     /// What the open window adds to earlier ones so far.
     pub fn peek_amendments(&self) -> Vec<RawWindow> {
-        self.amendments.iter().filter_map(|(start, amended)| self.amend(*start, amended)).collect()
+        let names = self.names();
+        self.amendments.iter().filter_map(|(start, amended)| self.amend(*start, amended, &names)).collect()
     }
 
     /// Closes the window and opens the next.
@@ -199,10 +218,10 @@ impl Aggregator {
         closed
     }
 
-    fn amend(&self, start_ns: u64, amended: &Window) -> Option<RawWindow> {
+    fn amend(&self, start_ns: u64, amended: &Window, names: &Names<'_>) -> Option<RawWindow> {
         let from = *self.began.get(&start_ns)?;
         let to = self.began.range(start_ns + 1..).next().map_or(self.opened, |(_, at)| *at);
-        Some(amended.to_raw(TimeRange { from, to }, |key| self.name(key)))
+        Some(amended.to_raw(TimeRange { from, to }, |key| name(names, key)))
     }
 
     fn begin_window(&mut self, now: Timestamp, monotonic_ns: u64) {
@@ -225,8 +244,10 @@ impl Aggregator {
             task: Arc::new(to_task(account)),
             reported: Reported::default(),
             seen_ns: 0,
+            missed: 0,
+            ended: false,
         });
-        open.seen_ns = account.at_ns;
+        (open.seen_ns, open.missed) = (account.at_ns, 0);
         if *open.task.thread_name != account.thread_name || *open.task.process_name != account.process_name {
             open.task = Arc::new(to_task(account));
         }
@@ -245,19 +266,8 @@ impl Aggregator {
         self.lifetime.entry(name.to_owned()).or_default().add(gain);
     }
 
-    /// The name of a task, from its open account if it has one.
-    fn name(&self, key: &TaskKey) -> Arc<Task> {
-        let known = self.accounts.values().map(|account| &account.task);
-        match known.into_iter().find(|task| (task.process, task.thread) == *key) {
-            Some(task) => task.clone(),
-            None => Arc::new(Task {
-                process: key.0,
-                thread: key.1,
-                process_name: "?".into(),
-                thread_name: "?".into(),
-                kernel: false,
-            }),
-        }
+    fn names(&self) -> Names<'_> {
+        self.accounts.values().map(|account| ((account.task.process, account.task.thread), &account.task)).collect()
     }
 
     /// Exact totals since the start, by the name of the process.
@@ -267,12 +277,12 @@ impl Aggregator {
 
     /// The threads accounted now.
     pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.accounts.values().map(|account| &account.task)
+        self.accounts.values().filter(|account| !account.ended).map(|account| &account.task)
     }
 
     /// How many threads are accounted now.
     pub fn accounted(&self) -> usize {
-        self.accounts.len()
+        self.tasks().count()
     }
 }
 
@@ -285,6 +295,23 @@ const COUNTED_LOSSES: &[(u32, LossReason)] = &[
     (record::COUNTER_USER_STACK_UNREADABLE, LossReason::UserStackUnreadable),
     (record::COUNTER_STACK_TRUNCATED, LossReason::StackTruncated),
 ];
+
+/// Tasks by their key.
+type Names<'a> = HashMap<TaskKey, &'a Arc<Task>>;
+
+/// The task, by its account if it has one.
+fn name(names: &Names<'_>, key: &TaskKey) -> Arc<Task> {
+    match names.get(key) {
+        Some(task) => Arc::clone(task),
+        None => Arc::new(Task {
+            process: key.0,
+            thread: key.1,
+            process_name: "?".into(),
+            thread_name: "?".into(),
+            kernel: false,
+        }),
+    }
+}
 
 fn to_task(account: &Account) -> Task {
     Task {
@@ -315,10 +342,12 @@ fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_
         OffCpuCause::Blocked(_) => share(weight_ns, runq_ns, duration_ns),
         _ => 0,
     };
-    let blocked = weight_ns - queued;
-    window.add_sample(task, stack, Addition { state, idle, weight_ns: blocked, variance_ns2 });
-    let queued = Addition { state: RawState::RunQueue, idle: false, weight_ns: queued, variance_ns2 };
-    window.add_sample(task, stack, queued);
+    // Both parts are the same draw times a constant.
+    let part = |ns: u64| ns as f64 / weight_ns.max(1) as f64;
+    let addition =
+        |state, idle, ns| Addition { state, idle, weight_ns: ns, variance_ns2: variance_ns2 * part(ns) * part(ns) };
+    window.add_sample(task, stack, addition(state, idle, weight_ns - queued));
+    window.add_sample(task, stack, addition(RawState::RunQueue, false, queued));
 }
 
 /// A wait shorter than the period T stands for T with variance T(T - d); a longer one is certain.
@@ -445,8 +474,28 @@ mod tests {
         let mut aggregator = aggregator();
         aggregator.add_account(&account(1, 1));
         aggregator.end_pass(LOST_NS);
+        aggregator.end_pass(LOST_NS);
         assert_eq!(aggregator.accounted(), 1);
-        aggregator.end_pass(LOST_NS + 1);
+        aggregator.end_pass(LOST_NS + 2);
+        assert_eq!(aggregator.accounted(), 0);
+    }
+
+    #[test]
+    fn one_missed_pass_is_no_end_however_long_ago_the_last_one_was() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(1, SECOND));
+        aggregator.end_pass(1000 * SECOND);
+        assert_eq!(aggregator.accounted(), 1);
+    }
+
+    #[test]
+    fn a_snapshot_that_comes_after_the_end_counts_nothing_twice() {
+        let mut aggregator = aggregator();
+        aggregator.add_end(&Ended { account: account(2, SECOND), exited: true });
+        aggregator.end_pass(3);
+        aggregator.add_account(&account(1, SECOND));
+        let window = aggregator.close(Timestamp(4), 4).window;
+        assert_eq!(window.totals.iter().map(|totals| totals.blocked_ns() + totals.cpu_ns).sum::<u64>(), SECOND + 2);
         assert_eq!(aggregator.accounted(), 0);
     }
 

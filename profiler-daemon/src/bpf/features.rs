@@ -88,12 +88,13 @@ impl Features {
             fallbacks: Vec::new(),
             offsets,
             has_sched_exit: btf.has_tracepoint("sched_exit_tp"),
-            probe: symbols.finish_task_switch.filter(|_| has_kprobes()),
+            probe: symbols.finish_task_switch.clone().filter(|_| has_kprobes()),
             has_task_rename: btf.has_tracepoint("task_rename"),
         };
         features.choose_variant(variant, version)?;
         features.choose_switch_in(switch_in)?;
         features.note_absent_fields();
+        features.note_hidden_symbols(&symbols);
         Ok(features)
     }
 
@@ -150,10 +151,25 @@ impl Features {
                 "throttling by CPU quotas is not told apart from the run queue (no CONFIG_CFS_BANDWIDTH)".to_owned(),
             );
         }
+        if absent("TASK_IN_IOWAIT") {
+            self.fallbacks.push("waits for a disk are told by the system call alone (no in_iowait)".to_owned());
+        }
+        if absent("TASK_IN_MEMSTALL") {
+            self.fallbacks.push("waits for memory to be reclaimed show as other waits (no CONFIG_PSI)".to_owned());
+        }
+    }
+
+    fn note_hidden_symbols(&mut self, symbols: &KernelSymbols) {
+        if symbols.are_hidden() {
+            self.fallbacks.push(
+                "kernel symbols are hidden (no CAP_SYSLOG, or kptr_restrict): kernel frames have no names, and timers \
+                 and pidfds count as other descriptors"
+                    .to_owned(),
+            );
+        }
     }
 }
 
-/// The major and minor version of a release such as `6.1.0-13-amd64`; zeros where it cannot be read.
 /// Both at once: each takes tens of milliseconds.
 fn read_types_and_symbols() -> Result<(Btf, KernelSymbols), LoadError> {
     std::thread::scope(|scope| {
@@ -163,6 +179,7 @@ fn read_types_and_symbols() -> Result<(Btf, KernelSymbols), LoadError> {
     })
 }
 
+/// The major and minor version of a release such as `6.1.0-13-amd64`; zeros where it cannot be read.
 fn parse_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

@@ -36,6 +36,7 @@ impl Kernel {
             return Err(LoadError::NoPrivilege);
         }
         let features = Features::detect(settings.variant, settings.switch_in)?;
+        features.fallbacks.iter().for_each(|fallback| tracing::warn!("{fallback}"));
         let (object, types) = std::thread::scope(|scope| {
             let types = scope.spawn(read_types);
             (load_object(settings, &features), types.join().expect("reading types does not panic"))

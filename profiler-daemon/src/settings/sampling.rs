@@ -10,8 +10,9 @@ use super::quantity::friendly;
 
 /// The allowed [`SamplingSettings::frequency_hz`].
 pub const FREQUENCY_HZ: RangeInclusive<u32> = 1..=1000;
-/// The allowed [`SamplingSettings::wait_period`]. Zero captures every wait.
-pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
+/// The allowed [`SamplingSettings::wait_period`]. Zero captures every wait. The kernel half draws its
+/// random points with 32 bits of nanoseconds.
+pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(4);
 /// The allowed [`SamplingSettings::window`].
 pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// The allowed [`SamplingSettings::history`].

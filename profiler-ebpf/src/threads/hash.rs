@@ -38,6 +38,20 @@ pub unsafe fn create(task: Task, initial: &mut Thread) -> *mut Thread {
     THREADS.get_ptr_mut(pid).unwrap_or(ptr::null_mut())
 }
 
+/// The state under `pid` if it is that of a thread of process `tgid`, or null.
+#[inline(always)]
+pub unsafe fn find_of_process(pid: u32, tgid: u32) -> *mut Thread {
+    let Some(thread) = THREADS.get_ptr_mut(pid) else { return ptr::null_mut() };
+    // SAFETY: a looked-up entry is valid while the program runs.
+    if unsafe { (*thread).identity.tgid } == tgid { thread } else { ptr::null_mut() }
+}
+
+/// Forgets what lies under `pid`.
+#[inline(always)]
+pub fn remove_by_pid(pid: u32) {
+    let _ = THREADS.remove(pid);
+}
+
 /// Forgets a living thread.
 #[inline(always)]
 pub fn remove(task: Task) {

@@ -148,11 +148,16 @@ impl Tools {
 /// does not matter.
 fn rust_flags() -> Vec<String> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    vec![
+    let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
         remap(&repository::root(), "/profilerd"),
         remap(&bpf_toolchain::cargo_home(), "/cargo"),
-    ]
+    ];
+    // Later ones win: dependencies lie in folders named after where they were fetched from.
+    let sources = bpf_toolchain::cargo_home().join("registry/src");
+    let folders = std::fs::read_dir(sources).into_iter().flatten().flatten();
+    flags.extend(folders.map(|folder| remap(&folder.path(), "/dependencies")));
+    flags
 }
