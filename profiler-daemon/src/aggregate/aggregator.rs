@@ -20,9 +20,6 @@ const LIFETIME_NAMES: usize = 4096;
 /// How long an account may stay out of sight before its end counts as lost, if more than one pass missed it.
 const LOST_NS: u64 = 60_000_000_000;
 
-/// How long an account that ended is remembered: stacks and snapshots taken before its end may come later.
-const REMEMBERED_NS: u64 = 10_000_000_000;
-
 /// Turns events into windows.
 #[derive(Debug)]
 pub struct Aggregator {
@@ -56,9 +53,8 @@ struct OpenAccount {
 }
 
 impl OpenAccount {
-    fn is_worth_keeping(&self, now_ns: u64) -> bool {
-        let unseen_ns = now_ns.saturating_sub(self.seen_ns);
-        if self.ended { unseen_ns <= REMEMBERED_NS } else { unseen_ns <= LOST_NS || self.missed < 2 }
+    fn is_lost(&self, now_ns: u64) -> bool {
+        !self.ended && self.missed >= 2 && now_ns.saturating_sub(self.seen_ns) > LOST_NS
     }
 }
 
@@ -165,13 +161,13 @@ impl Aggregator {
         self.report(account);
     }
 
-    /// Ends the pass. Accounts that ended, or whose end must have been lost, are forgotten.
+    /// Ends the pass. Accounts whose end must have been lost are forgotten.
     ///
     /// Not at once, because a dying thread is out of the pass's sight before its last books come.
     pub fn end_pass(&mut self, monotonic_ns: u64) {
         self.accounts.retain(|_, account| {
             account.missed += 1;
-            account.is_worth_keeping(monotonic_ns)
+            !account.is_lost(monotonic_ns)
         });
     }
 
@@ -211,11 +207,19 @@ impl Aggregator {
     /// Closes the window and opens the next.
     pub fn close(&mut self, now: Timestamp, monotonic_ns: u64) -> Closed {
         let closed = Closed { window: self.peek(now), amendments: self.peek_amendments() };
+        self.forget_ended();
         self.amendments.clear();
         self.amending_stacks = 0;
         self.window = Window::default();
         self.begin_window(now, monotonic_ns);
         closed
+    }
+
+    /// Forgets who ended before the window that closes began: stacks and snapshots may come a moment after the end, and
+    /// windows are named when they close.
+    fn forget_ended(&mut self) {
+        let began_ns = self.opened_ns;
+        self.accounts.retain(|_, account| !account.ended || account.seen_ns >= began_ns);
     }
 
     fn amend(&self, start_ns: u64, amended: &Window, names: &Names<'_>) -> Option<RawWindow> {
@@ -486,6 +490,19 @@ mod tests {
         aggregator.add_account(&account(1, SECOND));
         aggregator.end_pass(1000 * SECOND);
         assert_eq!(aggregator.accounted(), 1);
+    }
+
+    #[test]
+    fn a_wait_that_is_learnt_of_after_its_thread_ended_has_a_name() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(1, SECOND));
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        aggregator.add_end(&Ended { account: account(10 * SECOND + 5, 2 * SECOND), exited: true });
+        aggregator.end_pass(11 * SECOND);
+        aggregator.add_stack(&off_cpu(10 * SECOND + 4, 5 * SECOND, 0, 5 * SECOND));
+        let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
+        let names = closed.amendments[0].tasks.iter().map(|task| task.process_name.to_string());
+        assert!(names.clone().all(|name| name != "?"), "{:?}", names.collect::<Vec<_>>());
     }
 
     #[test]

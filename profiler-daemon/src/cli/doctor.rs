@@ -11,7 +11,7 @@ use super::output::{print_json, print_text};
 use super::sampling_flags::{HistoryFlags, SamplingFlags};
 use super::target_checks::check_target;
 use crate::bpf::{Check, Verdict, check_host};
-use crate::process::ProcWorld;
+use crate::process::{ProcWorld, in_initial_pid_namespace};
 use crate::settings::quantity::parse_number;
 
 /// Say what this host, its kernel and a process allow, and what to do about each gap
@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     let pid = arguments.pid.as_deref().map(|text| parse_number("--pid", text, 1..=i32::MAX as u32));
     let pid = pid.transpose().context("failed to read the flags")?;
     let mut checks = check_host(&settings);
+    checks.extend(check_namespace());
     checks.extend(pid.into_iter().flat_map(|pid| check_target(pid, &ProcWorld)));
     match arguments.json {
         true => print_json(&serde_json::json!({ "checks": checks.iter().map(CheckRow::from).collect::<Vec<_>>() }))?,
@@ -54,6 +55,16 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     }
     let possible = checks.iter().all(|check| check.verdict != Verdict::Failed);
     Ok(if possible { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A process elsewhere sees other pids than the kernel half.
+fn check_namespace() -> Option<Check> {
+    (!in_initial_pid_namespace()).then(|| Check {
+        name: "pid namespace",
+        verdict: Verdict::Failed,
+        detail: "profilerd runs in a PID namespace of its own, so its pids are not the host's".to_owned(),
+        advice: "start it in the host's (docker run --pid=host, hostPID: true)".to_owned(),
+    })
 }
 
 impl<'a> From<&'a Check> for CheckRow<'a> {

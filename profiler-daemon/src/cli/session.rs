@@ -59,7 +59,15 @@ impl Plan {
         let bar = progress_bar(self.duration);
         let profile = session.wait(self.duration, &stop, &mut |elapsed| bar.set_position(milliseconds(elapsed)));
         bar.finish_and_clear();
-        profile.context("failed to sample")
+        let profile = profile.context("failed to sample")?;
+        if profile.tasks.is_empty() && !self.selectors.is_empty() {
+            let selectors: Vec<String> = self.selectors.iter().map(ToString::to_string).collect();
+            anyhow::bail!(
+                "failed to find anything: no process was {} while it sampled; `profilerd breakdown --all` shows what runs",
+                selectors.join(" or ")
+            );
+        }
+        Ok(profile)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::process::{Executables, Image, ProcessError, World};
 use crate::profile::{ImageId, ProcessId};
 use crate::report::escape_untrusted;
 
+const PYTHON_ADVICE: &str = "start it with -X perf, under a Python of 3.12 or newer that was built with frame pointers";
+
 /// Looks at a process as the daemon would: its files and, where a language runtime is mapped, its perf map.
 pub(super) fn check_target(pid: u32, world: &dyn World) -> Vec<Check> {
     let image = match read_image(pid, world) {
@@ -17,7 +19,7 @@ pub(super) fn check_target(pid: u32, world: &dyn World) -> Vec<Check> {
     };
     let mut checks = vec![check_process(&image), check_files(&image)];
     if image.is_python {
-        checks.push(check_perf_map(&image, world, "Python", "start it with python3.12 -X perf, or newer"));
+        checks.push(check_perf_map(&image, world, "Python", PYTHON_ADVICE));
     }
     if image.is_jvm {
         let advice = format!("start it with -XX:+PreserveFramePointer and run: jcmd {pid} Compiler.perfmap");
@@ -55,12 +57,16 @@ fn check_perf_map(image: &Image, world: &dyn World, language: &str, advice: &str
     let path = PathBuf::from(format!("/tmp/perf-{}.map", image.namespace_pid));
     match world.open_below_root(image.id.process.pid, &path) {
         Ok(_) => good("perf map", format!("{} names {language} functions", path.display())),
-        Err(_) => Check {
-            name: "perf map",
-            verdict: Verdict::Degraded,
-            detail: format!("there is no {}: {language} functions have no names", path.display()),
-            advice: advice.to_owned(),
-        },
+        Err(error) => {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let why = if missing { "does not exist".to_owned() } else { format!("is not usable ({error})") };
+            Check {
+                name: "perf map",
+                verdict: Verdict::Degraded,
+                detail: format!("{} {why}: {language} functions have no names", path.display()),
+                advice: advice.to_owned(),
+            }
+        }
     }
 }
 
@@ -70,7 +76,7 @@ fn good(name: &'static str, detail: String) -> Check {
 
 fn failed(name: &'static str, error: &ProcessError) -> Check {
     let text = error.to_string();
-    let (detail, advice) = text.split_once("; ").unwrap_or((&text, "choose a process that runs"));
+    let (detail, advice) = text.split_once("; ").unwrap_or((&text, ""));
     Check { name, verdict: Verdict::Failed, detail: detail.to_owned(), advice: advice.to_owned() }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use inferno::flamegraph::color::{Color, MultiPalette, PaletteMap};
-use inferno::flamegraph::{Options, Palette, from_lines};
+use inferno::flamegraph::{Options, Palette, TextTruncateDirection, from_lines};
 
 use super::folded::fold_stacks;
 use super::{ExportError, ExportOptions};
@@ -44,6 +44,8 @@ fn style<'a>(options: &ExportOptions) -> Options<'a> {
     style.count_name = "ns".to_owned();
     style.colors = Palette::Multi(MultiPalette::Java);
     style.hash = true;
+    // The function comes first in a label, its file behind it.
+    style.text_truncate_direction = TextTruncateDirection::Right;
     style.no_sort = true;
     style.pretty_xml = true;
     style

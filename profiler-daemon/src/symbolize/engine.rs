@@ -9,6 +9,7 @@ use blazesym::symbolize::source::{Elf, Kernel, Source};
 use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized, Symbolizer, evict};
 use blazesym::{MaybeDefault, symbolize};
 
+use super::demangle::demangle;
 use super::limits;
 
 /// A function at an address.
@@ -93,7 +94,7 @@ fn functions_of(symbol: &Sym<'_>) -> Vec<Function> {
 
 fn function_of(name: &str, code: Option<&symbolize::CodeInfo<'_>>, inlined: bool) -> Function {
     Function {
-        name: cut(name).to_owned(),
+        name: cut(&demangle(name)).to_owned(),
         file: code.map(|code: &CodeInfo<'_>| cut(&code.to_path().to_string_lossy()).to_owned()),
         line: code.and_then(|code| code.line),
         inlined,

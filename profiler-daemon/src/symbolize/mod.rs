@@ -5,6 +5,7 @@
 //! The library behind it is bound to one thread, so a [`Symbolizer`] lives on a thread of its own.
 
 mod code_kind;
+mod demangle;
 mod elf;
 mod engine;
 mod frames;

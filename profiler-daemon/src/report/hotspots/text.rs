@@ -45,13 +45,23 @@ impl Hotspots {
         }
     }
 
+    fn has_code(&self) -> bool {
+        self.rows.iter().any(|row| row.code.is_some())
+    }
+
     fn table(&self) -> String {
+        if self.rows.is_empty() {
+            return "No row matches.\n".to_owned();
+        }
         let mut table = Table::default().right("IO Wait");
         for kind in self.cpu_columns() {
             table = table.right(cpu_title(kind));
         }
         table = table.right("Run queue").right("Lock").right("Other").right("Total").right("±");
-        table = table.left("Waits for").left("Location").left("Code");
+        table = table.left("Waits for").left("Location");
+        if self.has_code() {
+            table = table.left("Code");
+        }
         for row in &self.rows {
             table.row(self.cells(row));
         }
@@ -75,7 +85,9 @@ impl Hotspots {
         cells.extend([starved, lock, row.wait_ns.sum() - io - lock, row.total_ns, row.stderr_ns].map(of_selection));
         cells.push(row.top_wait.unwrap_or_default().to_owned());
         cells.push(escape_untrusted(&row.location()).into_owned());
-        cells.push(row.code.as_deref().map(|code| escape_untrusted(code.trim()).into_owned()).unwrap_or_default());
+        if self.has_code() {
+            cells.push(row.code.as_deref().map(|code| escape_untrusted(code.trim()).into_owned()).unwrap_or_default());
+        }
         cells
     }
 
