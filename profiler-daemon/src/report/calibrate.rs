@@ -246,15 +246,20 @@ impl Pool {
     }
 }
 
+/// The square of how far the length of one capture may be off: the scheduler starts and stops its clocks some microseconds
+/// beside the hooks, and the exact totals follow the scheduler.
+const CAPTURE_VARIANCE_NS2: f64 = 1e8;
+
 /// The weights of the samples, corrected so that they sum up to `target_ns`: each takes the part of the difference that its
-/// variance is of all variance, which is the likeliest place of the error. What is certain stays as it is. Without
-/// any variance, or where a weight would fall below zero, all are scaled by one factor.
+/// variance is of all variance, which is the likeliest place of the error. What is all but certain stays as it is. Where a
+/// weight would fall below zero, all are scaled by one factor.
 fn adjust(samples: &[&Sample], target_ns: u64) -> Vec<u64> {
     let weights: Vec<u64> = samples.iter().map(|sample| sample.weight_ns).collect();
-    let variance: f64 = samples.iter().map(|sample| sample.variance_ns2).sum();
+    let variance_of = |sample: &Sample| sample.variance_ns2 + sample.count as f64 * CAPTURE_VARIANCE_NS2;
+    let variance: f64 = samples.iter().map(|sample| variance_of(sample)).sum();
     let difference = target_ns as f64 - weights.iter().sum::<u64>() as f64;
     let corrected = samples.iter().map(|sample| {
-        let ns = sample.weight_ns as f64 + difference * sample.variance_ns2 / variance;
+        let ns = sample.weight_ns as f64 + difference * variance_of(sample) / variance;
         (ns >= 0.0).then(|| ns.round() as u64)
     });
     apportion(&corrected.collect::<Option<Vec<u64>>>().unwrap_or(weights), target_ns)
@@ -389,6 +394,15 @@ mod tests {
         let profile = profile(1, vec![certain, sample(0, NET, 1, 10 * T, 10)], vec![net(0, 82 * T)]);
         let parts: Vec<u64> = calibrate(&profile).entries.iter().map(|entry| entry.ns).collect();
         assert_eq!(parts, [70 * T, 12 * T]);
+    }
+
+    #[test]
+    fn captures_of_every_wait_share_the_correction_by_their_number() {
+        let certain = |weight_ns, count, stack| Sample { variance_ns2: 0.0, ..sample(0, NET, stack, weight_ns, count) };
+        let samples = vec![certain(90 * T, 10, 0), certain(10 * T, 990, 1)];
+        let profile = profile(1, samples, vec![net(0, 99 * T)]);
+        let parts: Vec<u64> = calibrate(&profile).entries.iter().map(|entry| entry.ns).collect();
+        assert_eq!(parts, [90 * T - T / 100, 9 * T + T / 100]);
     }
 
     #[test]
