@@ -246,20 +246,18 @@ impl Pool {
     }
 }
 
-/// The square of how far the length of one capture may be off: the scheduler starts and stops its clocks some microseconds
-/// beside the hooks, and the exact totals follow the scheduler.
-const CAPTURE_VARIANCE_NS2: f64 = 1e8;
-
 /// The weights of the samples, corrected so that they sum up to `target_ns`: each takes the part of the difference that its
-/// variance is of all variance, which is the likeliest place of the error. What is all but certain stays as it is. Where a
-/// weight would fall below zero, all are scaled by one factor.
+/// variance is of all variance, which is the likeliest place of the error. What is certain stays as it is. Without
+/// any variance each capture takes the same part: the scheduler starts and stops its clocks some microseconds beside the
+/// hooks, and the exact totals follow the scheduler. Where a weight would fall below zero, all are scaled by one factor.
 fn adjust(samples: &[&Sample], target_ns: u64) -> Vec<u64> {
     let weights: Vec<u64> = samples.iter().map(|sample| sample.weight_ns).collect();
-    let variance_of = |sample: &Sample| sample.variance_ns2 + sample.count as f64 * CAPTURE_VARIANCE_NS2;
-    let variance: f64 = samples.iter().map(|sample| variance_of(sample)).sum();
+    let is_certain = samples.iter().all(|sample| sample.variance_ns2 == 0.0);
+    let error_of = |sample: &Sample| if is_certain { sample.count as f64 } else { sample.variance_ns2 };
+    let errors: f64 = samples.iter().map(|sample| error_of(sample)).sum();
     let difference = target_ns as f64 - weights.iter().sum::<u64>() as f64;
     let corrected = samples.iter().map(|sample| {
-        let ns = sample.weight_ns as f64 + difference * variance_of(sample) / variance;
+        let ns = sample.weight_ns as f64 + difference * error_of(sample) / errors;
         (ns >= 0.0).then(|| ns.round() as u64)
     });
     apportion(&corrected.collect::<Option<Vec<u64>>>().unwrap_or(weights), target_ns)
