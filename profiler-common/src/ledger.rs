@@ -5,6 +5,9 @@
 //! off-CPU interval was queueing. Where they disagree, the scheduler is believed for CPU and queueing:
 //! * ran less than the interval: a gap shorter than [`SWITCH_GAP_NS`] is the switch itself and joins the wait that
 //!   follows, a longer one is `steal`;
+//! * queued for less than an involuntary interval: the rest is `steal`, too, if it is longer than a switch takes;
+//! * queued for more than an interval: the excess is taken back from the `steal` right before it, as the scheduler's clock
+//!   of queueing starts before the switch-out hook;
 //! * ran more than the interval (its clock starts before the switch-in hook): the excess is taken back from the interval before.
 
 use crate::limits::{SWITCH_GAP_NS, TICK_NS};
@@ -65,14 +68,18 @@ pub struct Ledger {
     pub run_delay_seen_ns: u64,
     /// The length of the last off-CPU interval: what can still be taken back from it.
     pub last_off_ns: u64,
+    /// What the last on-CPU interval added to `steal`.
+    pub last_steal_ns: u64,
     /// One of [`phase`].
     pub phase: u8,
     /// The account of the current or last off-CPU interval, of [`account`].
     pub account: u8,
     /// Bits of `record::FLAG_*` of that interval.
     pub flags: u8,
+    /// The account from which `last_off_ns` can be taken back.
+    pub last_off_account: u8,
     /// Zero.
-    pub padding: [u8; 5],
+    pub padding: [u8; 4],
     /// The sums.
     pub totals: Totals,
 }
@@ -85,10 +92,12 @@ impl Ledger {
         self.cpu_seen_ns = opening.at.cpu_ns;
         self.run_delay_seen_ns = opening.at.run_delay_ns;
         self.last_off_ns = 0;
+        self.last_steal_ns = 0;
+        self.last_off_account = opening.account;
         self.phase = opening.phase;
         self.account = opening.account;
         self.flags = opening.flags;
-        self.padding = [0; 5];
+        self.padding = [0; 4];
         self.totals = Totals::ZERO;
     }
 
@@ -152,8 +161,10 @@ impl Ledger {
         self.add(account::CPU, ran);
         let gap = interval.saturating_sub(ran);
         if gap < SWITCH_GAP_NS {
+            self.last_steal_ns = 0;
             return gap;
         }
+        self.last_steal_ns = gap;
         self.add(account::STEAL, gap);
         0
     }
@@ -172,21 +183,47 @@ impl Ledger {
     /// Books an off-CPU interval that ended and returns its run queue part.
     #[inline(always)]
     fn close_off(&mut self, duration_ns: u64, run_delay_ns: u64) -> u64 {
-        let runq_ns = if account::is_wait(self.account) { self.queued_part(duration_ns, run_delay_ns) } else { 0 };
-        self.add_off(duration_ns, runq_ns);
+        let delay = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
+        let queued = min(delay, duration_ns);
         self.totals.intervals[account::slot(self.account)] += 1;
-        self.last_off_ns = duration_ns - runq_ns;
-        if account::is_wait(self.account) { runq_ns } else { duration_ns }
+        self.last_off_account = self.account;
+        self.claim_steal(delay - queued);
+        if account::is_wait(self.account) {
+            self.add_off(duration_ns, queued);
+            self.last_off_ns = duration_ns - queued;
+            return queued;
+        }
+        self.close_involuntary(duration_ns, queued);
+        duration_ns
     }
 
-    /// How much of a wait the scheduler says was queueing.
+    /// All of the interval was queueing, but for what the hypervisor took after the scheduler had ended it. A scheduler that
+    /// has booked nothing yet will do so after the hook.
     #[inline(always)]
-    fn queued_part(&mut self, duration_ns: u64, run_delay_ns: u64) -> u64 {
-        let delay = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
-        if delay > duration_ns {
+    fn close_involuntary(&mut self, duration_ns: u64, queued_ns: u64) {
+        let stolen = if queued_ns == 0 { 0 } else { duration_ns - queued_ns };
+        if stolen < SWITCH_GAP_NS {
+            self.add_off(duration_ns, 0);
+            self.last_off_ns = duration_ns;
+            return;
+        }
+        self.add_off(queued_ns, 0);
+        self.add(account::STEAL, stolen);
+        self.last_off_ns = stolen;
+        self.last_off_account = account::STEAL;
+    }
+
+    /// The scheduler counted `excess_ns` more of queueing than there was off the CPU: that was booked as steal.
+    #[inline(always)]
+    fn claim_steal(&mut self, excess_ns: u64) {
+        let claimed = min(min(excess_ns, self.last_steal_ns), self.totals.times_ns[account::slot(account::STEAL)]);
+        self.last_steal_ns -= claimed;
+        self.totals.times_ns[account::slot(account::STEAL)] -= claimed;
+        let queue = if account::is_wait(self.account) { account::RUNQ } else { self.account };
+        self.add(queue, claimed);
+        if excess_ns > claimed {
             self.totals.clamped += 1;
         }
-        min(delay, duration_ns)
     }
 
     #[inline(always)]
@@ -221,25 +258,37 @@ impl Ledger {
         self.add(account::CPU, interval - steal);
     }
 
-    /// Run delay that was booked only after the switch-in was seen belongs to the run queue, not to the wait.
+    /// Run delay that was booked only after the switch-in was seen says now what the interval before was.
     #[inline(always)]
     fn take_back_late_run_delay(&mut self, run_delay_ns: u64) {
         let late = run_delay_ns.saturating_sub(self.run_delay_seen_ns);
-        if late > 0 && account::is_wait(self.account) {
+        if late == 0 {
+            return;
+        }
+        if account::is_wait(self.account) {
             let taken = self.take_back(late);
             self.add(account::RUNQ, taken);
+            return self.claim_steal(late - taken);
+        }
+        let stolen = self.last_off_ns.saturating_sub(late);
+        self.claim_steal(late.saturating_sub(self.last_off_ns));
+        if stolen >= SWITCH_GAP_NS {
+            let taken = self.take_back(stolen);
+            self.add(account::STEAL, taken);
         }
     }
 
     /// Takes up to `amount` back from the last off-CPU interval; returns how much that was.
     #[inline(always)]
     fn take_back(&mut self, amount: u64) -> u64 {
-        let slot = account::slot(self.account);
+        let slot = account::slot(self.last_off_account);
         // The pass over all tasks may have judged the interval anew while it ended: no account may fall below zero.
         let taken = min(min(amount, self.last_off_ns), self.totals.times_ns[slot]);
         self.last_off_ns -= taken;
         self.totals.times_ns[slot] -= taken;
-        self.take_back_marks(taken);
+        if self.last_off_account == self.account {
+            self.take_back_marks(taken);
+        }
         taken
     }
 
@@ -284,7 +333,9 @@ mod tests {
             phase: 0,
             account: 0,
             flags: 0,
-            padding: [0; 5],
+            last_steal_ns: 0,
+            last_off_account: 0,
+            padding: [0; 4],
             totals: Totals::ZERO,
         };
         ledger.open(Opening { phase, account: account::RUNQ, ..Default::default() });
@@ -313,11 +364,44 @@ mod tests {
     }
 
     #[test]
-    fn an_involuntary_interval_is_queueing_whatever_the_run_delay_says() {
+    fn an_involuntary_interval_is_queueing_and_what_the_scheduler_counts_less_was_stolen() {
+        let interval_with_delay = |run_delay_ns| {
+            let mut ledger = running_since_zero();
+            ledger.switch_out(reading(MS, MS, 0), account::RUNQ, record::FLAG_INVOLUNTARY);
+            ledger.switch_in(reading(3 * MS, MS, run_delay_ns));
+            (ledger.totals.of(account::RUNQ), ledger.totals.of(account::STEAL), ledger.totals.clamped)
+        };
+        assert_eq!(interval_with_delay(MS), (MS, MS, 0));
+        assert_eq!(interval_with_delay(2 * MS - 1000), (2 * MS, 0, 0));
+        // The scheduler books the delay only after the hook.
+        assert_eq!(interval_with_delay(0), (2 * MS, 0, 0));
+    }
+
+    #[test]
+    fn a_scheduler_that_books_after_the_hook_is_believed_at_the_next_switch() {
         let mut ledger = running_since_zero();
-        ledger.switch_out(reading(MS, MS, 0), account::RUNQ, record::FLAG_INVOLUNTARY);
-        ledger.switch_in(reading(3 * MS, MS, MS));
-        assert_eq!((ledger.totals.of(account::RUNQ), ledger.totals.clamped), (2 * MS, 0));
+        ledger.switch_out(reading(10 * MS, 8 * MS, 0), account::RUNQ, record::FLAG_INVOLUNTARY);
+        ledger.switch_in(reading(14 * MS, 8 * MS, 0));
+        ledger.switch_out(reading(20 * MS, 14 * MS, MS), account::RUNQ, record::FLAG_INVOLUNTARY);
+        assert_eq!((ledger.totals.of(account::RUNQ), ledger.totals.of(account::STEAL)), (MS, 5 * MS));
+        ledger.switch_in(reading(21 * MS, 14 * MS, MS));
+        ledger.switch_out(reading(30 * MS, 23 * MS, 3 * MS), account::RUNQ, record::FLAG_INVOLUNTARY);
+        assert_eq!(
+            ledger.totals.of(account::RUNQ),
+            2 * MS,
+            "there was no steal before it: {:?}",
+            ledger.totals.times_ns
+        );
+        assert_eq!((sum(&ledger.totals), ledger.totals.clamped), (30 * MS, 1));
+    }
+
+    #[test]
+    fn queueing_that_began_before_the_switch_out_was_seen_is_taken_from_the_steal_before_it() {
+        let mut ledger = running_since_zero();
+        ledger.switch_out(reading(10 * MS, 5 * MS, 0), account::RUNQ, record::FLAG_INVOLUNTARY);
+        ledger.switch_in(reading(12 * MS, 5 * MS, 6 * MS));
+        assert_eq!((ledger.totals.of(account::RUNQ), ledger.totals.of(account::STEAL)), (6 * MS, MS));
+        assert_eq!((sum(&ledger.totals), ledger.totals.clamped), (12 * MS, 0));
     }
 
     #[test]

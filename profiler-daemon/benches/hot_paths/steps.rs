@@ -28,10 +28,12 @@ fn opened() -> Ledger {
         cpu_seen_ns: 0,
         run_delay_seen_ns: 0,
         last_off_ns: 0,
+        last_steal_ns: 0,
+        last_off_account: 0,
         phase: 0,
         account: 0,
         flags: 0,
-        padding: [0; 5],
+        padding: [0; 4],
         totals: Totals::ZERO,
     };
     ledger.open(Opening { phase: phase::ON, ..Opening::default() });
