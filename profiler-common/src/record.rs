@@ -47,9 +47,14 @@ pub mod account {
     pub const SLOTS: usize = 16;
 
     /// The slot of an account.
+    ///
+    /// In the kernel half the mask must stay where the compiler knows the bound from an earlier branch: verifiers before
+    /// Linux 6.3 do not follow it there. So it may not know the number.
     #[inline(always)]
-    pub const fn slot(account: u8) -> usize {
-        account as usize & (SLOTS - 1)
+    pub fn slot(account: u8) -> usize {
+        #[cfg(target_arch = "bpf")]
+        let account = core::hint::black_box(account);
+        usize::from(account) & (SLOTS - 1)
     }
 
     /// Whether the account is that of a wait class.
