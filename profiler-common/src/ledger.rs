@@ -213,7 +213,8 @@ impl Ledger {
         self.last_off_account = account::STEAL;
     }
 
-    /// The scheduler counted `excess_ns` more of queueing than there was off the CPU: that was booked as steal.
+    /// The scheduler counted `excess_ns` more of queueing than there was off the CPU: that was booked as steal. What is left,
+    /// and is more than a switch takes, is counted as clamped.
     #[inline(always)]
     fn claim_steal(&mut self, excess_ns: u64) {
         let claimed = min(min(excess_ns, self.last_steal_ns), self.totals.times_ns[account::slot(account::STEAL)]);
@@ -221,7 +222,7 @@ impl Ledger {
         self.totals.times_ns[account::slot(account::STEAL)] -= claimed;
         let queue = if account::is_wait(self.account) { account::RUNQ } else { self.account };
         self.add(queue, claimed);
-        if excess_ns > claimed {
+        if excess_ns - claimed >= SWITCH_GAP_NS {
             self.totals.clamped += 1;
         }
     }
@@ -373,6 +374,8 @@ mod tests {
         };
         assert_eq!(interval_with_delay(MS), (MS, MS, 0));
         assert_eq!(interval_with_delay(2 * MS - 1000), (2 * MS, 0, 0));
+        assert_eq!(interval_with_delay(2 * MS + 1000), (2 * MS, 0, 0));
+        assert_eq!(interval_with_delay(3 * MS), (2 * MS, 0, 1));
         // The scheduler books the delay only after the hook.
         assert_eq!(interval_with_delay(0), (2 * MS, 0, 0));
     }

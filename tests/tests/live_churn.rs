@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use profiler_tests::{Books, Daemon, Workload, live_host, tell};
+use profiler_tests::{Books, Daemon, Workload, live_host, poll_until, tell};
 use serde_json::Value;
 
 const RUN: Duration = Duration::from_secs(60);
@@ -39,6 +39,9 @@ fn five_hundred_short_processes_a_second_are_accounted() -> Result<()> {
         children.len()
     ));
     ensure!(daemon.is_running()?, "the daemon ended");
+    let gone = loss.get("process_gone").and_then(Value::as_u64).unwrap_or(0);
+    poll_until(RUN, || Ok((gone_by_status(&daemon)? >= gone).then_some(())))
+        .with_context(|| format!("the status never tells the {gone} processes that were gone"))?;
     // Stacks of processes that ended before their mappings were read have no names, which is counted; totals miss nothing.
     for reason in ["lifecycle_ring_full", "thread_table_full", "stack_ring_full", "undecodable"] {
         ensure!(loss.get(reason).is_none(), "unexpected losses: {loss}");
@@ -88,6 +91,11 @@ fn run(workload: &mut Workload, daemon: &Daemon) -> Result<Churn> {
 
 fn loss(daemon: &Daemon) -> Result<Value> {
     Ok(daemon.json("/api/v1/breakdown?last=1h")?["loss"].clone())
+}
+
+/// What the status counts of closed windows.
+fn gone_by_status(daemon: &Daemon) -> Result<u64> {
+    Ok(daemon.json("/api/v1/status")?["loss"]["process_gone"].as_u64().unwrap_or(0))
 }
 
 fn resident_kib(pid: u32) -> Result<u64> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -301,6 +302,7 @@ impl Collector {
         let counters = self.kernel.counters();
         let mut loss = self.books.loss.clone();
         loss.merge(&self.books.aggregator.loss());
+        loss.add(LossReason::ProcessGone, self.books.shared.process_gone.load(Ordering::Relaxed));
         Status {
             started: self.started,
             attached: self.kernel.is_attached(),

@@ -1,16 +1,18 @@
 //! The thread that names stacks: raw windows in, profiles into the store or to whoever asked.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::queue::Inbox;
 use crate::aggregate::Closed;
 use crate::process::{ProcWorld, Registry};
-use crate::profile::{Profile, Timestamp};
+use crate::profile::{LossReason, Profile, Timestamp};
 use crate::runtime::Runtimes;
 use crate::store::Ring;
 use crate::symbolize::Symbolizer;
 use crate::sys::clock::SteadyClock;
+use crate::sys::usage;
 
 /// What the namer is given, in the order of the windows.
 pub(super) enum Work {
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     pub(super) runtimes: Arc<Runtimes>,
     /// The clock that stamps windows, and that ranges up to now are meant by.
     pub(super) clock: SteadyClock,
+    /// Stacks of closed windows whose process was gone: only naming shows it.
+    pub(super) process_gone: AtomicU64,
 }
 
 impl Shared {
@@ -75,12 +79,19 @@ fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {
 
 fn store(symbolizer: &mut Symbolizer, shared: &Shared, closed: Closed) {
     let window = symbolizer.symbolize(closed.window, &shared.registry, &ProcWorld);
+    count_gone(shared, &window);
     shared.ring().push(Arc::new(window));
     for amendment in closed.amendments {
         let part = symbolizer.symbolize(amendment, &shared.registry, &ProcWorld);
+        count_gone(shared, &part);
         shared.ring().amend(&part);
     }
     shared.registry.end_window();
+    usage::give_back_free_memory();
+}
+
+fn count_gone(shared: &Shared, named: &Profile) {
+    shared.process_gone.fetch_add(named.loss.of(LossReason::ProcessGone), Ordering::Relaxed);
 }
 
 fn peeked(symbolizer: &mut Symbolizer, shared: &Shared, open: Closed) -> Peeked {

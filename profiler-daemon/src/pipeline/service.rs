@@ -58,6 +58,7 @@ impl Service {
             registry: Registry::new(),
             runtimes: Arc::new(Runtimes::default()),
             clock: SteadyClock::start(),
+            process_gone: Default::default(),
         });
         let (commands, receiver) = channel();
         let (work, to_name) = queue();
@@ -223,8 +224,13 @@ impl Service {
     /// A service without a kernel half, whose collector is `collect`.
     fn collecting_with(collect: impl FnOnce(Receiver<Command>) + Send + 'static) -> Arc<Self> {
         let ring = Mutex::new(Ring::new(Duration::from_secs(60), 1 << 20));
-        let shared =
-            Arc::new(Shared { ring, registry: Registry::new(), runtimes: Arc::default(), clock: SteadyClock::start() });
+        let shared = Arc::new(Shared {
+            ring,
+            registry: Registry::new(),
+            runtimes: Arc::default(),
+            clock: SteadyClock::start(),
+            process_gone: Default::default(),
+        });
         let (commands, receiver) = channel();
         let threads = Threads::new();
         threads.start("collector", move || collect(receiver)).unwrap();

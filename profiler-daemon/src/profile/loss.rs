@@ -71,6 +71,11 @@ impl Loss {
         }
     }
 
+    /// The count of one reason.
+    pub fn of(&self, reason: LossReason) -> u64 {
+        self.0.get(&reason).copied().unwrap_or(0)
+    }
+
     /// Adds all counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         other.iter().for_each(|(reason, count)| self.add(reason, count));

@@ -8,6 +8,15 @@ pub fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Hands free memory of the heap back to the kernel: windows come and go in hundreds of megabytes, scattered over the heap.
+pub fn give_back_free_memory() {
+    // SAFETY: the function may be called at any time from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Resident memory of this process in bytes; zero if it cannot be read.
 pub fn resident_bytes() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/self/statm") else { return 0 };
