@@ -92,6 +92,13 @@ impl Run {
         Ok(after.books(self.pid)?.since(before.books(self.pid)?))
     }
 
+    /// How much of the time on a CPU was not stolen, over all phases.
+    pub fn part_not_stolen(&self) -> Result<f64> {
+        let (first, last) = self.ends()?;
+        let counted = last.books(self.pid)?.since(first.books(self.pid)?);
+        Ok(counted.cpu as f64 / (counted.cpu + counted.steal).max(1) as f64)
+    }
+
     /// The very first and the very last edge.
     fn ends(&self) -> Result<(&Edge, &Edge)> {
         let first = self.edges.first().context("no phase ran")?;
@@ -196,6 +203,8 @@ impl std::fmt::Display for Check {
 }
 
 /// Each phase's own class, against the program's clocks: monotonic time less CPU, run delay and steal.
+///
+/// While the hypervisor holds a CPU the scheduler's clocks and the hooks part, so `part` of what was stolen passes, too.
 pub fn class_checks(run: &Run, part: f64) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for (at, phase) in run.phases.iter().enumerate() {
@@ -212,7 +221,8 @@ pub fn class_checks(run: &Run, part: f64) -> Result<Vec<Check>> {
             "ipc" => {}
             class => {
                 let blocked = phase.mono.saturating_sub(phase.cpu + phase.run_delay + counted.steal);
-                checks.push(Check::new(name(class), blocked, counted.waited(class), part, 0));
+                let parted = (counted.steal as f64 * part) as u64;
+                checks.push(Check::new(name(class), blocked, counted.waited(class), part, parted));
             }
         }
     }
