@@ -56,7 +56,7 @@ fn five_hundred_short_processes_a_second_are_accounted() -> Result<()> {
 fn a_full_thread_table_is_counted_in_json_and_said_in_text() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let mut workload = Workload::start("churn", &["100", "3", "60"])?;
-    let options = ["--variant", "hash", "--max-threads", "64", "--window", "1s"];
+    let options = ["--variant", "hash", "--max-threads", "16", "--window", "1s"];
     let mut daemon = Daemon::start_for(workload.pid(), &options)?;
     run(&mut workload, &daemon)?;
     let loss = loss(&daemon)?;

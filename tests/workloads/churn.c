@@ -2,9 +2,9 @@
 //
 //   churn RATE SECONDS THREADS
 //
-// Prints `ready PID`, waits for a line, starts RATE processes per second (each execs this file, starts THREADS more threads,
-// computes for 200 microseconds and exits), then prints `{"started":N,"seconds":S,"cpu_ns":N}` with the CPU time of all of
-// them by wait4, and waits for a line or the end of input.
+// Prints `ready PID`, waits for a line, starts RATE processes per second (each execs this file, starts THREADS more threads
+// that are all alive at once, computes for 200 microseconds and exits), then prints `{"started":N,"seconds":S,"cpu_ns":N}`
+// with the CPU time of all of them by wait4, and waits for a line or the end of input.
 #include "syscalls.h"
 #include <pthread.h>
 #include <signal.h>
@@ -23,17 +23,26 @@ static long long started, reaped, cpu_ns;
 
 NOINLINE static void short_life(void) { sink = churn(88172645463325252ULL, 200000); }
 
+// Every thread of a short process: none ends before all are there.
+static pthread_barrier_t all_there;
+
 static void *brief_thread(void *unused) {
+    pthread_barrier_wait(&all_there);
     sink = churn(88172645463325252ULL, 20000);
     return unused;
 }
 
 static int be_short(int threads) {
     pthread_t thread[64];
-    for (int i = 0; i < threads && i < 64; i++)
-        pthread_create(&thread[i], 0, brief_thread, 0);
+    if (threads > 64)
+        threads = 64;
+    pthread_barrier_init(&all_there, 0, threads + 1);
+    for (int i = 0; i < threads; i++)
+        if (pthread_create(&thread[i], 0, brief_thread, 0))
+            _exit(1);
+    pthread_barrier_wait(&all_there);
     short_life();
-    for (int i = 0; i < threads && i < 64; i++)
+    for (int i = 0; i < threads; i++)
         pthread_join(thread[i], 0);
     return 0;
 }
