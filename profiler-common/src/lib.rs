@@ -10,4 +10,5 @@ pub mod limits;
 pub mod record;
 pub mod strat;
 pub mod syscall;
+pub mod unwind;
 pub mod wait_class;

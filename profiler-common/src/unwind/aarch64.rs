@@ -1,0 +1,93 @@
+//! The steps of aarch64.
+
+use super::cursor::Cursor;
+use super::rule::{Rule, cfa};
+use super::stop;
+use super::walk::{Machine, Process};
+
+/// `x29`, the frame pointer.
+pub const X29: u8 = 0;
+/// `x30`, the link register.
+pub const X30: u8 = 1;
+
+/// No scratch register is followed.
+pub const SCRATCH: [u16; 0] = [];
+/// The kept registers by their DWARF numbers.
+pub const KEPT: [u16; 2] = [29, 30];
+/// The DWARF number of the stack pointer.
+pub const STACK_POINTER: u16 = 31;
+/// The DWARF number of the return address.
+pub const RETURN_ADDRESS: u16 = 30;
+
+/// Where the kernel puts the interrupted registers, from the stack pointer of a signal handler's trampoline on: behind the
+/// 128 bytes of `siginfo` and the head of the `ucontext`, as
+/// <https://github.com/torvalds/linux/blob/v6.12/arch/arm64/include/uapi/asm/sigcontext.h#L28-L36> orders them.
+const SIGNAL_REGISTERS: [(u8, u64); 2] = [(X29, 544), (X30, 552)];
+const SIGNAL_SP: u64 = 560;
+const SIGNAL_PC: u64 = 568;
+
+/// The bits of an address that are not a signature.
+const ADDRESS_BITS: u64 = (1 << 48) - 1;
+
+/// aarch64.
+pub struct Aarch64;
+
+impl Machine for Aarch64 {
+    #[inline(always)]
+    fn apply(cursor: &mut Cursor, rule: &Rule, process: &mut impl Process) -> u8 {
+        let from = match rule.cfa {
+            cfa::FRAME_POINTER => return Self::follow_frame_pointer(cursor, process),
+            cfa::SIGNAL => return enter_interrupted(cursor, process),
+            cfa::OUTERMOST => return stop::COMPLETE,
+            cfa::STACK => cursor.sp,
+            cfa::REGISTER => match cursor.register(rule.register, process) {
+                Some(value) => value,
+                None => return stop::REGISTER_LOST,
+            },
+            _ => return stop::UNSUPPORTED,
+        };
+        let address = from.wrapping_add_signed(i64::from(rule.offset));
+        // A leaf function need not use the stack; anything further out must.
+        if address < cursor.sp || address == cursor.sp && cursor.exact == 0 {
+            return stop::NO_PROGRESS;
+        }
+        cursor.note_saved(&rule.saved, address);
+        let Some(pc) = cursor.register(X30, process) else { return stop::REGISTER_LOST };
+        if pc == 0 {
+            return stop::COMPLETE;
+        }
+        cursor.lose_kept();
+        cursor.enter_caller(pc & ADDRESS_BITS, address);
+        stop::NONE
+    }
+
+    #[inline(always)]
+    fn follow_frame_pointer(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
+        let Some(frame) = cursor.frame_pointer(process) else { return stop::NO_RULE };
+        if frame == 0 {
+            return stop::COMPLETE;
+        }
+        if frame < cursor.sp {
+            return stop::NO_RULE;
+        }
+        let Some(pc) = process.read(frame.wrapping_add(8)) else { return stop::NO_RULE };
+        cursor.lose_kept();
+        cursor.note_saved_at(X29, frame);
+        cursor.enter_caller(pc & ADDRESS_BITS, frame.wrapping_add(16));
+        stop::NONE
+    }
+}
+
+/// From the trampoline of a signal handler to what the signal interrupted.
+#[inline(always)]
+fn enter_interrupted(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
+    let context = cursor.sp;
+    let Some(pc) = process.read(context.wrapping_add(SIGNAL_PC)) else { return stop::UNREADABLE };
+    let Some(sp) = process.read(context.wrapping_add(SIGNAL_SP)) else { return stop::UNREADABLE };
+    for (register, offset) in SIGNAL_REGISTERS {
+        cursor.note_saved_at(register, context.wrapping_add(offset));
+    }
+    cursor.enter_caller(pc, sp);
+    cursor.exact = 1;
+    stop::NONE
+}

@@ -1,0 +1,105 @@
+//! The steps of x86_64.
+
+use super::cursor::Cursor;
+use super::rule::{Rule, base, cfa};
+use super::stop;
+use super::walk::{Machine, Process};
+
+/// `rbp`, the frame pointer.
+pub const RBP: u8 = 0;
+/// `rbx`.
+pub const RBX: u8 = 1;
+/// `r12`.
+pub const R12: u8 = 2;
+/// `r13`.
+pub const R13: u8 = 3;
+/// `r14`.
+pub const R14: u8 = 4;
+/// `r15`.
+pub const R15: u8 = 5;
+
+/// The scratch registers, from [`super::rule::FIRST_SCRATCH`] on, by their DWARF numbers.
+pub const SCRATCH: [u16; 9] = [0, 1, 2, 4, 5, 8, 9, 10, 11];
+/// The kept registers by their DWARF numbers.
+pub const KEPT: [u16; 6] = [6, 3, 12, 13, 14, 15];
+/// The DWARF number of the stack pointer.
+pub const STACK_POINTER: u16 = 7;
+/// The DWARF number of the return address.
+pub const RETURN_ADDRESS: u16 = 16;
+
+/// Where the kernel puts the interrupted registers, from the stack pointer of a signal handler's trampoline on: the
+/// `gregs` of its `ucontext`, as <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/uapi/asm/sigcontext.h#L328-L347>
+/// orders them.
+const SIGNAL_REGISTERS: [(u8, u64); 6] = [(R12, 72), (R13, 80), (R14, 88), (R15, 96), (RBP, 120), (RBX, 128)];
+const SIGNAL_SP: u64 = 160;
+const SIGNAL_PC: u64 = 168;
+
+/// x86_64.
+pub struct X86_64;
+
+impl Machine for X86_64 {
+    #[inline(always)]
+    fn apply(cursor: &mut Cursor, rule: &Rule, process: &mut impl Process) -> u8 {
+        match rule.cfa {
+            cfa::FRAME_POINTER => return Self::follow_frame_pointer(cursor, process),
+            cfa::SIGNAL => return enter_interrupted(cursor, process),
+            cfa::OUTERMOST => return stop::COMPLETE,
+            _ => {}
+        }
+        let from = if rule.cfa == cfa::REGISTER || rule.cfa == cfa::AT_REGISTER {
+            let Some(value) = cursor.register(rule.register, process) else { return stop::REGISTER_LOST };
+            value
+        } else if rule.cfa == cfa::UNSUPPORTED {
+            return stop::UNSUPPORTED;
+        } else {
+            cursor.sp
+        };
+        let mut address = from.wrapping_add_signed(i64::from(rule.offset));
+        if rule.cfa == cfa::LINKAGE_STUB {
+            address = from.wrapping_add(if cursor.pc & 15 >= rule.offset as u64 { 16 } else { 8 });
+        } else if rule.cfa == cfa::AT_REGISTER || rule.cfa == cfa::AT_STACK {
+            let Some(value) = process.read(address) else { return stop::UNREADABLE };
+            address = value.wrapping_add_signed(i64::from(rule.addend));
+        }
+        if address <= cursor.sp {
+            return stop::NO_PROGRESS;
+        }
+        let Some(pc) = process.read(address.wrapping_sub(8)) else { return stop::UNREADABLE };
+        if pc == 0 {
+            return stop::COMPLETE;
+        }
+        cursor.note_saved(&rule.saved, if rule.base == base::CFA { address } else { from });
+        cursor.enter_caller(pc, address);
+        stop::NONE
+    }
+
+    #[inline(always)]
+    fn follow_frame_pointer(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
+        let Some(frame) = cursor.frame_pointer(process) else { return stop::NO_RULE };
+        if frame == 0 {
+            return stop::COMPLETE;
+        }
+        if frame < cursor.sp {
+            return stop::NO_RULE;
+        }
+        let Some(pc) = process.read(frame.wrapping_add(8)) else { return stop::NO_RULE };
+        cursor.lose_kept();
+        cursor.note_saved_at(RBP, frame);
+        cursor.enter_caller(pc, frame.wrapping_add(16));
+        stop::NONE
+    }
+}
+
+/// From the trampoline of a signal handler to what the signal interrupted.
+#[inline(always)]
+fn enter_interrupted(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
+    let context = cursor.sp;
+    let Some(pc) = process.read(context.wrapping_add(SIGNAL_PC)) else { return stop::UNREADABLE };
+    let Some(sp) = process.read(context.wrapping_add(SIGNAL_SP)) else { return stop::UNREADABLE };
+    for (register, offset) in SIGNAL_REGISTERS {
+        cursor.note_saved_at(register, context.wrapping_add(offset));
+    }
+    cursor.enter_caller(pc, sp);
+    cursor.exact = 1;
+    stop::NONE
+}
