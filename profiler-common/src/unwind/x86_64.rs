@@ -34,6 +34,32 @@ const SIGNAL_REGISTERS: [(u8, u64); 6] = [(R12, 72), (R13, 80), (R14, 88), (R15,
 const SIGNAL_SP: u64 = 160;
 const SIGNAL_PC: u64 = 168;
 
+/// Words of the kernel's `pt_regs`.
+pub const REGISTER_WORDS: usize = 21;
+/// Where `pt_regs` has the kept registers.
+const KEPT_WORDS: [usize; 6] = [4, 5, 3, 2, 1, 0];
+/// Where it has the scratch registers.
+const SCRATCH_WORDS: [usize; 9] = [10, 12, 11, 13, 14, 9, 8, 7, 6];
+const PC_WORD: usize = 16;
+const SP_WORD: usize = 19;
+
+/// Sets the cursor to the innermost frame, from the words of `pt_regs`, in the order of
+/// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/uapi/asm/ptrace.h#L44-L76>.
+#[inline(always)]
+pub fn start(cursor: &mut Cursor, words: &[u64; REGISTER_WORDS]) {
+    cursor.pc = words[PC_WORD];
+    cursor.sp = words[SP_WORD];
+    for (slot, word) in KEPT_WORDS.into_iter().enumerate() {
+        cursor.kept[slot] = words[word];
+        cursor.kept_at[slot] = 0;
+    }
+    for (slot, word) in SCRATCH_WORDS.into_iter().enumerate() {
+        cursor.scratch[slot] = words[word];
+    }
+    cursor.exact = 1;
+    cursor.has_scratch = 1;
+}
+
 /// x86_64.
 pub struct X86_64;
 

@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError};
+use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
 use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES, WALK_SLICE_NS};
 use profiler_common::record::{self, Snapshot};
@@ -22,6 +22,7 @@ pub struct Kernel {
     targets: HashMap<MapData, u32, u64>,
     control: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
+    walks: Walks,
     features: Features,
     frequency_hz: u32,
     /// The sampling event of each CPU that has one.
@@ -47,6 +48,10 @@ impl Kernel {
             targets: take_map(&mut ebpf, "TARGETS", HashMap::try_from)?,
             control: take_map(&mut ebpf, "CONTROL", Array::try_from)?,
             counters: take_map(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+            walks: Walks {
+                on_cpu: take_map(&mut ebpf, "ON_CPU_WALKS", ProgramArray::try_from)?,
+                off_cpu: take_map(&mut ebpf, "OFF_CPU_WALKS", ProgramArray::try_from)?,
+            },
             ebpf,
             features,
             frequency_hz: settings.frequency_hz,
@@ -231,9 +236,50 @@ impl Kernel {
         }
         let program: &mut PerfEvent = typed(&mut self.ebpf, "on_cpu")?;
         check_load("on_cpu", program.load())?;
+        self.load_walks(types)?;
         let program: &mut Iter = typed(&mut self.ebpf, "each_task")?;
         check_load("each_task", program.load("task", types))
     }
+}
+
+impl Kernel {
+    /// Loads the programs that go on with the walk of a stack, and tells those that begin one.
+    fn load_walks(&mut self, types: &aya::Btf) -> Result<(), LoadError> {
+        let program: &mut PerfEvent = typed(&mut self.ebpf, "walk_on_cpu")?;
+        check_load("walk_on_cpu", program.load())?;
+        let on_cpu = clone_fd(program.fd());
+        set_walk(&mut self.walks.on_cpu, on_cpu)?;
+        let off_cpu = match self.features.switch_in {
+            SwitchIn::SchedExit => {
+                let program: &mut BtfTracePoint = typed(&mut self.ebpf, "walk_sched_exit")?;
+                check_load("walk_sched_exit", program.load("sched_exit_tp", types))?;
+                clone_fd(program.fd())
+            }
+            SwitchIn::Kprobe(_) => {
+                let program: &mut KProbe = typed(&mut self.ebpf, "walk_finish_task_switch")?;
+                check_load("walk_finish_task_switch", program.load())?;
+                clone_fd(program.fd())
+            }
+            SwitchIn::SchedSwitch => return Ok(()),
+        };
+        set_walk(&mut self.walks.off_cpu, off_cpu)
+    }
+}
+
+/// The programs that go on with a walk.
+struct Walks {
+    on_cpu: ProgramArray<MapData>,
+    off_cpu: ProgramArray<MapData>,
+}
+
+fn clone_fd(program: Result<&ProgramFd, ProgramError>) -> Result<ProgramFd, LoadError> {
+    let refused = |error: &dyn std::error::Error| LoadError::refused("a program that goes on with a walk", error);
+    program.map_err(|error| refused(&error))?.try_clone().map_err(|error| refused(&error))
+}
+
+fn set_walk(walks: &mut ProgramArray<MapData>, program: Result<ProgramFd, LoadError>) -> Result<(), LoadError> {
+    let program = program?;
+    walks.set(0, &program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
 }
 
 /// How many snapshots one read of the pass over all tasks takes at most.
@@ -276,6 +322,7 @@ fn load_object(settings: &SamplingSettings, features: &Features) -> Result<Ebpf,
         .override_global("WAIT_PERIOD_NS", &wait_period_ns, true)
         .override_global("CPU_PERIOD_NS", &period_ns, true)
         .override_global("WALK_CAP", &walk_cap, true)
+        .override_global("STOP_SIGNAL", &settings.stop_signal, true)
         .map_max_entries("STACKS", ring_bytes(STACK_RING_BYTES))
         .map_max_entries("LIFECYCLE", ring_bytes(LIFECYCLE_RING_BYTES))
         .allow_unsupported_maps();

@@ -84,6 +84,8 @@ struct Books {
     /// Everything lost in closed windows.
     loss: Loss,
     windows: u64,
+    /// Where stacks are decoded.
+    room: Vec<u64>,
 }
 
 impl Collector {
@@ -102,7 +104,14 @@ impl Collector {
         Self {
             kernel,
             rings,
-            books: Books { aggregator, shared, executed: Executed::default(), loss: Loss::default(), windows: 0 },
+            books: Books {
+                aggregator,
+                shared,
+                executed: Executed::default(),
+                loss: Loss::default(),
+                windows: 0,
+                room: Vec::new(),
+            },
             selection: Selection::default(),
             settings: settings.clone(),
             commands,
@@ -332,7 +341,7 @@ impl Collector {
 impl Books {
     fn add_record(&mut self, ring: Ring, bytes: &[u8]) {
         let understood = match ring {
-            Ring::Stacks => decode_stack(bytes).map(|event| self.add_stack(&event)),
+            Ring::Stacks => self.add_stack_record(bytes),
             Ring::Lifecycle => decode_lifecycle(bytes).map(|event| self.add_lifecycle(event)),
         };
         if understood.is_none() {
@@ -340,15 +349,23 @@ impl Books {
         }
     }
 
+    fn add_stack_record(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut room = std::mem::take(&mut self.room);
+        let understood = decode_stack(bytes, &mut room).map(|event| self.add_stack(&event));
+        self.room = room;
+        understood
+    }
+
     /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
     /// must be read while the process lives.
     fn add_stack(&mut self, event: &StackEvent<'_>) {
-        if !self.aggregator.add_stack(event) || event.user.is_empty() {
+        if !self.aggregator.add_stack(event) || event.user.addresses.is_empty() {
             return;
         }
         let now = Instant::now();
         // A process that is gone already is counted when its stacks are named.
-        if let Some(image) = self.shared.registry.observe_addresses(event.image, event.user, now, &ProcWorld) {
+        if let Some(image) = self.shared.registry.observe_addresses(event.image, event.user.addresses, now, &ProcWorld)
+        {
             self.shared.runtimes.observe(&image, now, &ProcWorld);
         }
     }

@@ -48,6 +48,9 @@ pub struct SamplingSettings {
     pub switch_in: SwitchInChoice,
     /// Load the objects of this folder instead of the built-in ones.
     pub object: Option<PathBuf>,
+    /// The signal each captured thread is sent, so that a test can look at the very stack that was captured; zero, and not
+    /// to be had by any flag, otherwise.
+    pub stop_signal: u32,
 }
 
 impl Default for SamplingSettings {
@@ -63,6 +66,7 @@ impl Default for SamplingSettings {
             variant: VariantChoice::Auto,
             switch_in: SwitchInChoice::Auto,
             object: None,
+            stop_signal: 0,
         }
     }
 }

@@ -122,7 +122,7 @@ impl Symbolizer {
             shared: &mut self.shared,
             now: Instant::now(),
         };
-        let image = user.resolve(stack.image, &stack.user, &mut frames);
+        let image = user.resolve(stack, &mut frames);
         (frames, image)
     }
 }

@@ -48,7 +48,14 @@ fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
 }
 
 fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
-    RawStack { image, on_cpu: true, kernel: Box::default(), user: user.into() }
+    RawStack {
+        image,
+        on_cpu: true,
+        kernel: Box::default(),
+        user: user.into(),
+        has_gap: false,
+        ending: Ending::Complete,
+    }
 }
 
 /// Symbolizes stacks of the test process.
