@@ -24,6 +24,9 @@ pub const WALK_CAP_HZ: RangeInclusive<u32> = 1..=1_000_000;
 /// The allowed [`SamplingSettings::max_threads`]: the kernel gives out no more thread ids.
 pub const MAX_THREADS: RangeInclusive<u32> = 16..=4_194_304;
 
+/// The allowed [`SamplingSettings::cache_limit`].
+pub const CACHE_LIMIT: RangeInclusive<usize> = (16 << 20)..=(1 << 40);
+
 /// Everything the pipeline needs to know, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingSettings {
@@ -51,6 +54,10 @@ pub struct SamplingSettings {
     /// The signal each captured thread is sent, so that a test can look at the very stack that was captured; zero, and not
     /// to be had by any flag, otherwise.
     pub stop_signal: u32,
+    /// Where files are kept from run to run that are slow to make or to fetch; `None` keeps nothing.
+    pub cache_dir: Option<PathBuf>,
+    /// How much each kind of these files may take, in bytes.
+    pub cache_limit: u64,
 }
 
 impl Default for SamplingSettings {
@@ -67,6 +74,8 @@ impl Default for SamplingSettings {
             switch_in: SwitchInChoice::Auto,
             object: None,
             stop_signal: 0,
+            cache_dir: Some("/var/cache/profilerd".into()),
+            cache_limit: 2 << 30,
         }
     }
 }
