@@ -14,6 +14,8 @@ pub const MAPPINGS_PER_IMAGE: usize = 16_384;
 pub const PATH_BYTES: usize = 4096;
 /// The largest file taken for an executable; a larger one counts as unavailable.
 pub const EXECUTABLE_BYTES: u64 = 8 << 30;
+/// Segments and sections read of an ELF file; one with more counts as unavailable.
+pub const ELF_SECTIONS: usize = 16_384;
 /// Open executables at most, whatever the limit on descriptors; the least recently used are closed.
 pub const EXECUTABLES_MAX: usize = 4096;
 /// Open executables at least, even if the limit on descriptors is small.

@@ -7,8 +7,6 @@ pub const SYMBOL_BYTES_PER_FILE: u64 = 256 << 20;
 pub const SYMBOL_BYTES: u64 = 512 << 20;
 /// Files whose symbols are in memory; each takes two descriptors.
 pub const SYMBOL_FILES: usize = 256;
-/// Segments and sections read of an ELF file; one with more counts as unavailable.
-pub const ELF_SECTIONS: usize = 16_384;
 /// Named addresses of executables remembered.
 pub const NATIVE_FRAMES: usize = 1 << 18;
 /// Named addresses of the kernel remembered.

@@ -6,7 +6,6 @@
 
 mod code_kind;
 mod demangle;
-mod elf;
 mod engine;
 mod frames;
 mod kernel;

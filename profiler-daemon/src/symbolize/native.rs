@@ -6,12 +6,12 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::elf::{Elf, Segments};
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
 use super::limits;
 use super::symbol_file::SymbolFile;
 use super::vdso::{VDSO_MODULE, read_vdso};
+use crate::process::elf::{Elf, Segments};
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
 use crate::profile::{Frame, FrameKind, Name, Reason};
 

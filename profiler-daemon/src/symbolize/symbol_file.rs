@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::elf::{Elf, HEADER_BYTES, SECTION_NOBITS, broken, u32_at, u64_at};
 use super::limits;
+use crate::process::elf::{Elf, HEADER_BYTES, Part, SECTION_NOBITS};
 use crate::sys::openat2;
 
 /// The sections that hold symbols.
@@ -37,9 +37,6 @@ const DEBUG_SECTIONS: [&[u8]; 11] = [
 const ALTERNATE_LINKS: [&[u8]; 2] = [b".gnu_debugaltlink", b".debug_sup"];
 /// Where distributions install the debug information they split off.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug/.build-id";
-/// The mark of a section compressed with zlib; other methods are not read.
-const COMPRESSED_ZLIB: u32 = 1;
-const COMPRESSION_HEADER_BYTES: usize = 24;
 
 /// An ELF file in memory that holds nothing but symbols and debug information.
 #[derive(Debug)]
@@ -115,21 +112,16 @@ impl<'a> Writer<'a> {
     fn add(&mut self, offset: u64, size: u64, compressed: bool) -> io::Result<(u64, u64)> {
         self.end = self.end.next_multiple_of(16);
         self.file.seek(SeekFrom::Start(self.end))?;
-        let mut part = Part { file: self.source, at: offset, end: offset.saturating_add(size) };
-        let written = if compressed { self.inflate(part)? } else { self.append(&mut part, size)? };
+        let mut part = Part::new(self.source, offset, size);
+        let written = if compressed {
+            let (mut content, size) = part.inflate()?;
+            self.append(&mut content, size)?
+        } else {
+            self.append(&mut part, size)?
+        };
         let start = self.end;
         self.end += written;
         Ok((start, written))
-    }
-
-    fn inflate(&mut self, mut part: Part<'_>) -> io::Result<u64> {
-        let mut header = [0; COMPRESSION_HEADER_BYTES];
-        part.read_exact(&mut header)?;
-        let size = u64_at(&header, 8);
-        match u32_at(&header, 0) {
-            COMPRESSED_ZLIB => self.append(&mut flate2::read::ZlibDecoder::new(part), size),
-            _ => Err(broken("a compression that is not supported")),
-        }
     }
 
     /// Appends exactly `size` bytes.
@@ -156,22 +148,6 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A part of a file, read without moving the file's own position, which others use too.
-struct Part<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Part<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-        let read = self.file.read_at(&mut buffer[..length], self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
 /// The debug information the host has for the build id of a file. The id is all the file decides about the path.
 fn open_separate(source: &File, elf: &Elf) -> Option<(File, Elf)> {
     let id = elf.read_build_id(source)?;
@@ -188,6 +164,8 @@ mod tests {
     use super::*;
     use std::env;
     use std::io::Write;
+
+    use crate::process::elf::COMPRESSED_ZLIB;
 
     fn memory_file(content: &[u8]) -> File {
         let mut file = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());

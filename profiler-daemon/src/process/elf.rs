@@ -1,22 +1,32 @@
-//! Just enough of ELF to know where a file keeps its code, its symbols and its debug information.
+//! Just enough of ELF to know where a file keeps its code, its symbols, its debug and its unwind information.
 //!
 //! 64-bit little-endian files only. Nothing here trusts the file: every read is bounded and checked.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use flate2::read::ZlibDecoder;
+
 use super::limits;
-use crate::process::FileOffset;
+use super::maps::FileOffset;
 
 /// The size of the file header, and of a section header.
-pub(super) const HEADER_BYTES: usize = 64;
+pub(crate) const HEADER_BYTES: usize = 64;
 const SEGMENT_BYTES: usize = 56;
 const SEGMENT_LOAD: u32 = 1;
+const SEGMENT_INTERPRETER: u32 = 3;
 const SEGMENT_NOTE: u32 = 4;
+const SEGMENT_FRAME_HEADER: u32 = 0x6474_e550;
+const SEGMENT_EXECUTABLE: u32 = 1;
 /// A section without content in the file.
-pub(super) const SECTION_NOBITS: u32 = 8;
+pub(crate) const SECTION_NOBITS: u32 = 8;
 const FLAG_COMPRESSED: u64 = 0x800;
+/// The mark of a section compressed with zlib; other methods are not read.
+pub(crate) const COMPRESSED_ZLIB: u32 = 1;
+const COMPRESSION_HEADER_BYTES: usize = 24;
+const KIND_EXECUTABLE: u16 = 2;
 const NOTE_BUILD_ID: u32 = 3;
 /// The longest note segment that is searched for a build id.
 const NOTES_BYTES: u64 = 4096;
@@ -25,50 +35,110 @@ const NAMES_BYTES: u64 = 1 << 20;
 
 /// The tables of an ELF file.
 #[derive(Debug)]
-pub(super) struct Elf {
-    pub(super) header: [u8; HEADER_BYTES],
-    pub(super) sections: Vec<Section>,
+pub(crate) struct Elf {
+    pub(crate) header: [u8; HEADER_BYTES],
+    pub(crate) sections: Vec<Section>,
     /// The section of section names.
-    pub(super) names: usize,
-    pub(super) segments: Segments,
+    pub(crate) names: usize,
+    pub(crate) segments: Segments,
+    /// The index of the unwind information, from the byte of the file on.
+    pub(crate) frame_header: Option<FileOffset>,
     notes: Vec<(u64, u64)>,
+    interpreted: bool,
 }
 
 /// One section: its header as it stands in the file, and its name.
 #[derive(Debug, Clone)]
-pub(super) struct Section {
-    pub(super) raw: [u8; HEADER_BYTES],
-    pub(super) name: Vec<u8>,
+pub(crate) struct Section {
+    pub(crate) raw: [u8; HEADER_BYTES],
+    pub(crate) name: Vec<u8>,
 }
 
 /// Which part of a file is loaded at which address of the module.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Segments(Vec<Segment>);
+pub(crate) struct Segments(Vec<Segment>);
 
 #[derive(Debug, Clone, Copy)]
 struct Segment {
     offset: u64,
     address: u64,
     size: u64,
+    executable: bool,
+}
+
+/// A part of a file, read without moving the file's own position, which others use too.
+pub(crate) struct Part<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
 }
 
 impl Elf {
     /// Reads the tables of a file; an error if it is none that can be understood.
-    pub(super) fn read(file: &File) -> io::Result<Self> {
+    pub(crate) fn read(file: &File) -> io::Result<Self> {
+        let mut elf = Self::read_loaded(file)?;
+        elf.sections = read_sections(file, &elf.header)?;
+        name_sections(file, &mut elf.sections, elf.names);
+        Ok(elf)
+    }
+
+    /// Reads what the kernel reads to load a file: no sections.
+    pub(crate) fn read_loaded(file: &File) -> io::Result<Self> {
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0)?;
         if header[..6] != *b"\x7fELF\x02\x01" {
             return Err(broken("not a 64-bit little-endian ELF file"));
         }
-        let (segments, notes) = read_segments(file, &header)?;
-        let mut sections = read_sections(file, &header)?;
         let names = usize::from(u16_at(&header, 62));
-        name_sections(file, &mut sections, names);
-        Ok(Self { header, sections, names, segments, notes })
+        let mut elf = Self {
+            header,
+            sections: Vec::new(),
+            names,
+            segments: Segments::default(),
+            frame_header: None,
+            notes: Vec::new(),
+            interpreted: false,
+        };
+        elf.read_segments(file)?;
+        Ok(elf)
+    }
+
+    fn read_segments(&mut self, file: &File) -> io::Result<()> {
+        let header = &self.header;
+        let table = read_table(file, u64_at(header, 32), u16_at(header, 54), u16_at(header, 56), SEGMENT_BYTES)?;
+        for entry in table.chunks_exact(SEGMENT_BYTES) {
+            let (offset, address, size) = (u64_at(entry, 8), u64_at(entry, 16), u64_at(entry, 32));
+            let executable = u32_at(entry, 4) & SEGMENT_EXECUTABLE != 0;
+            match u32_at(entry, 0) {
+                SEGMENT_LOAD => self.segments.0.push(Segment { offset, address, size, executable }),
+                SEGMENT_INTERPRETER => self.interpreted = true,
+                SEGMENT_NOTE => self.notes.push((offset, size)),
+                SEGMENT_FRAME_HEADER => self.frame_header = Some(FileOffset(offset)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The address its first instruction has within the module; zero if it has none.
+    pub(crate) fn entry(&self) -> u64 {
+        u64_at(&self.header, 24)
+    }
+
+    /// Whether it is surely a program, and no library.
+    pub(crate) fn is_program(&self) -> bool {
+        self.interpreted || u16_at(&self.header, 16) == KIND_EXECUTABLE
+    }
+
+    /// The section of this name, if it has content.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&Section> {
+        self.sections
+            .iter()
+            .find(|section| section.name == name && section.kind() != SECTION_NOBITS && section.size() > 0)
     }
 
     /// The build id in hex, if the file has one.
-    pub(super) fn read_build_id(&self, file: &File) -> Option<String> {
+    pub(crate) fn read_build_id(&self, file: &File) -> Option<String> {
         self.notes.iter().find_map(|&(offset, size)| {
             let mut notes = vec![0; size.min(NOTES_BYTES) as usize];
             file.read_exact_at(&mut notes, offset).ok()?;
@@ -77,32 +147,35 @@ impl Elf {
     }
 
     /// Whether a section of this name has content.
-    pub(super) fn has(&self, name: &[u8]) -> bool {
-        self.sections
-            .iter()
-            .any(|section| section.name == name && section.kind() != SECTION_NOBITS && section.size() > 0)
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.find(name).is_some()
     }
 }
 
 impl Section {
-    pub(super) fn kind(&self) -> u32 {
+    pub(crate) fn kind(&self) -> u32 {
         u32_at(&self.raw, 4)
     }
 
-    pub(super) fn is_compressed(&self) -> bool {
+    pub(crate) fn is_compressed(&self) -> bool {
         u64_at(&self.raw, 8) & FLAG_COMPRESSED != 0
     }
 
-    pub(super) fn offset(&self) -> u64 {
+    /// Where it is loaded within the module.
+    pub(crate) fn address(&self) -> u64 {
+        u64_at(&self.raw, 16)
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
         u64_at(&self.raw, 24)
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         u64_at(&self.raw, 32)
     }
 
     /// Makes the header say that the content is `size` plain bytes at `offset`.
-    pub(super) fn move_to(&mut self, offset: u64, size: u64) {
+    pub(crate) fn move_to(&mut self, offset: u64, size: u64) {
         let flags = u64_at(&self.raw, 8) & !FLAG_COMPRESSED;
         self.raw[8..16].copy_from_slice(&flags.to_le_bytes());
         self.raw[24..32].copy_from_slice(&offset.to_le_bytes());
@@ -112,25 +185,51 @@ impl Section {
 
 impl Segments {
     /// The address within the module that a byte of the file is loaded at.
-    pub(super) fn address_of(&self, offset: FileOffset) -> Option<u64> {
+    pub(crate) fn address_of(&self, offset: FileOffset) -> Option<u64> {
         let holds = |segment: &&Segment| offset.0 >= segment.offset && offset.0 - segment.offset < segment.size;
         let segment = self.0.iter().find(holds)?;
         segment.address.checked_add(offset.0 - segment.offset)
     }
+
+    /// The part of the file that is loaded from an address on, up to the end of its segment.
+    pub(crate) fn part_at(&self, address: u64) -> Option<Range<u64>> {
+        let holds = |segment: &&Segment| address >= segment.address && address - segment.address < segment.size;
+        let segment = self.0.iter().find(holds)?;
+        let start = segment.offset.checked_add(address - segment.address)?;
+        Some(start..segment.offset.checked_add(segment.size)?)
+    }
+
+    /// The addresses of code, as far as they come from the file.
+    pub(crate) fn code(&self) -> impl Iterator<Item = Range<u64>> {
+        let code = self.0.iter().filter(|segment| segment.executable);
+        code.map(|segment| segment.address..segment.address.saturating_add(segment.size))
+    }
 }
 
-fn read_segments(file: &File, header: &[u8]) -> io::Result<(Segments, Vec<(u64, u64)>)> {
-    let table = read_table(file, u64_at(header, 32), u16_at(header, 54), u16_at(header, 56), SEGMENT_BYTES)?;
-    let (mut segments, mut notes) = (Vec::new(), Vec::new());
-    for entry in table.chunks_exact(SEGMENT_BYTES) {
-        let (offset, address, size) = (u64_at(entry, 8), u64_at(entry, 16), u64_at(entry, 32));
-        match u32_at(entry, 0) {
-            SEGMENT_LOAD => segments.push(Segment { offset, address, size }),
-            SEGMENT_NOTE => notes.push((offset, size)),
-            _ => {}
+impl<'a> Part<'a> {
+    /// `size` bytes from `offset` on.
+    pub(crate) fn new(file: &'a File, offset: u64, size: u64) -> Self {
+        Self { file, at: offset, end: offset.saturating_add(size) }
+    }
+
+    /// The content of a compressed section, and how long it claims to be.
+    pub(crate) fn inflate(mut self) -> io::Result<(ZlibDecoder<Self>, u64)> {
+        let mut header = [0; COMPRESSION_HEADER_BYTES];
+        self.read_exact(&mut header)?;
+        match u32_at(&header, 0) {
+            COMPRESSED_ZLIB => Ok((ZlibDecoder::new(self), u64_at(&header, 8))),
+            _ => Err(broken("a compression that is not supported")),
         }
     }
-    Ok((Segments(segments), notes))
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let read = self.file.read_at(&mut buffer[..length], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
 fn read_sections(file: &File, header: &[u8]) -> io::Result<Vec<Section>> {
@@ -183,7 +282,7 @@ fn find_build_id(notes: &[u8]) -> Option<String> {
 }
 
 /// An error about a file that is not what it should be.
-pub(super) fn broken(problem: &'static str) -> io::Error {
+pub(crate) fn broken(problem: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
@@ -192,12 +291,12 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 /// The number at an offset within the bytes.
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
 }
 
 /// The number at an offset within the bytes.
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
