@@ -80,11 +80,12 @@ impl Machine for X86_64 {
         } else {
             cursor.sp
         };
-        let mut address = from.wrapping_add_signed(i64::from(rule.offset));
+        let place = from.wrapping_add_signed(i64::from(rule.offset));
+        let mut address = place;
         if rule.cfa == cfa::LINKAGE_STUB {
             address = from.wrapping_add(if cursor.pc & 15 >= rule.offset as u64 { 16 } else { 8 });
         } else if rule.cfa == cfa::AT_REGISTER || rule.cfa == cfa::AT_STACK {
-            let Some(value) = process.read(address) else { return stop::UNREADABLE };
+            let Some(value) = process.read(place) else { return stop::UNREADABLE };
             address = value.wrapping_add_signed(i64::from(rule.addend));
         }
         if address <= cursor.sp {
@@ -94,7 +95,7 @@ impl Machine for X86_64 {
         if pc == 0 {
             return stop::COMPLETE;
         }
-        cursor.note_saved(&rule.saved, if rule.base == base::CFA { address } else { from });
+        cursor.note_saved(&rule.saved, if rule.base == base::CFA { address } else { place });
         cursor.enter_caller(pc, address);
         stop::NONE
     }
