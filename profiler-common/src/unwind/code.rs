@@ -6,6 +6,9 @@
 
 use super::walk::Code;
 
+/// The unit of start times in `/proc`.
+pub const TICK_NS: u64 = 10_000_000;
+
 /// A code mapping has a table of unwind rules.
 pub const TABLED: u32 = 1;
 /// It has none: frame pointers are followed.
@@ -19,8 +22,8 @@ pub const WITH_STACK_POINTERS: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "host", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Space {
-    /// When the process started, in nanoseconds since boot: a reused pid does not fit.
-    pub process_start_ns: u64,
+    /// When the process started, in [`TICK_NS`] since boot, which is all `/proc` tells: a reused pid does not fit.
+    pub start_ticks: u64,
     /// When the program image was executed, as in [`crate::record::Identity`].
     pub exec_ns: u64,
     /// The number of the space.

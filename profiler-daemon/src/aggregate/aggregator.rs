@@ -380,6 +380,7 @@ mod tests {
 
     use super::*;
     use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+    use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
     const THREAD: ThreadId = ThreadId { tid: 11, start_ns: 2 };
@@ -400,7 +401,7 @@ mod tests {
             weight_ns,
             period_ns: 10_000_000,
             kernel: &[1],
-            user: &[2],
+            user: UserStack { addresses: &[2], ..UserStack::default() },
         }
     }
 
@@ -460,7 +461,10 @@ mod tests {
         (1..=100).for_each(|at| drop(aggregator.close(Timestamp(at * SECOND), at * SECOND)));
         for address in 0..=AMENDING_STACKS as u64 / 100 {
             let user = [address];
-            aggregator.add_stack(&StackEvent { user: &user, ..off_cpu(101 * SECOND, 101 * SECOND, 0, 101 * SECOND) });
+            aggregator.add_stack(&StackEvent {
+                user: UserStack { addresses: &user, ..UserStack::default() },
+                ..off_cpu(101 * SECOND, 101 * SECOND, 0, 101 * SECOND)
+            });
         }
         let stacks: usize = aggregator.peek_amendments().iter().map(|part| part.stacks.len()).sum();
         assert_eq!(stacks, AMENDING_STACKS);

@@ -12,7 +12,7 @@ use profiler_common::record::{self, Snapshot};
 
 use super::object::read_object;
 use super::syscalls::syscall_kinds;
-use super::{Features, LoadError, Rings, SwitchIn, Variant};
+use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
 use crate::settings::SamplingSettings;
 use crate::sys::{capability, membarrier};
 
@@ -32,7 +32,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Loads and verifies the kernel half. Nothing is attached yet.
-    pub fn load(settings: &SamplingSettings) -> Result<(Self, Rings), LoadError> {
+    pub fn load(settings: &SamplingSettings) -> Result<(Self, Rings, CodeMaps), LoadError> {
         if !capability::can_load_programs() {
             return Err(LoadError::NoPrivilege);
         }
@@ -44,6 +44,7 @@ impl Kernel {
         });
         let mut ebpf = object?;
         let rings = Rings { stacks: take_ring(&mut ebpf, "STACKS")?, lifecycle: take_ring(&mut ebpf, "LIFECYCLE")? };
+        let code = CodeMaps::take(&mut ebpf)?;
         let mut kernel = Self {
             targets: take_map(&mut ebpf, "TARGETS", HashMap::try_from)?,
             control: take_map(&mut ebpf, "CONTROL", Array::try_from)?,
@@ -60,7 +61,7 @@ impl Kernel {
         };
         kernel.write_syscalls()?;
         kernel.load_programs(&types?)?;
-        Ok((kernel, rings))
+        Ok((kernel, rings, code))
     }
 
     /// What was found and chosen.
@@ -342,7 +343,7 @@ fn take_ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, LoadError>
     take_map(ebpf, name, RingBuf::try_from)
 }
 
-fn take_map<T>(
+pub(super) fn take_map<T>(
     ebpf: &mut Ebpf,
     name: &str,
     convert: impl FnOnce(aya::maps::Map) -> Result<T, MapError>,

@@ -168,6 +168,7 @@ mod tests {
             history_bytes: 64 << 20,
             cache_dir: Some("/x".into()),
             cache_limit: 64 << 20,
+            stop_signal: 0,
         };
         assert_eq!(flags.settings(&history), Ok(expected));
     }

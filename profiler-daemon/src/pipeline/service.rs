@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::builder::{self, BuildQueue};
 use super::collector::{AddError, Collector, Command};
 use super::namer::{self, Peeked, Shared};
 use super::queue::queue;
 use super::threads::Threads;
+use super::unwinder::{UnwindReport, Unwinder, Unwinding};
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
-use crate::bpf::{Kernel, LoadError};
+use crate::bpf::{CodeMaps, Kernel, LoadError, Rings};
 use crate::process::{ProcWorld, ProcessError, Registry, in_initial_pid_namespace, resolve};
 use crate::profile::merge::merge_profiles;
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
@@ -48,7 +50,10 @@ impl Service {
         Ok(service)
     }
 
-    fn launch(settings: &SamplingSettings, kernel: (Kernel, crate::bpf::Rings)) -> Result<Arc<Self>, StartError> {
+    fn launch(
+        settings: &SamplingSettings,
+        (kernel, rings, code): (Kernel, Rings, CodeMaps),
+    ) -> Result<Arc<Self>, StartError> {
         // The executables of processes are kept open; with the old limit, fewer are.
         if let Err(error) = descriptors::raise_limit() {
             tracing::warn!("failed to raise the limit on open files: {error}");
@@ -63,8 +68,10 @@ impl Service {
         let (commands, receiver) = channel();
         let (work, to_name) = queue();
         let waker = Waker::new()?;
-        let collector = Collector::new(kernel, settings, shared.clone(), (receiver, waker.clone(), work));
         let threads = Threads::new();
+        let unwinding = start_unwinding(&threads, code, &shared, &waker)?;
+        let pipes = (receiver, waker.clone(), work);
+        let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
         threads.start("namer", move || namer::run(&to_store, to_name))?;
@@ -135,6 +142,22 @@ impl Service {
             Err(_) => "an unknown time".to_owned(),
         }
     }
+}
+
+/// Starts the unwinder and the builder.
+fn start_unwinding(
+    threads: &Threads,
+    code: CodeMaps,
+    shared: &Arc<Shared>,
+    waker: &Waker,
+) -> Result<Unwinding, StartError> {
+    let (jobs, to_do) = channel();
+    let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
+    let unwinder = Unwinder::new(code, shared.clone(), queue.clone(), report.clone(), waker.clone());
+    threads.start("unwinder", move || unwinder.run(&to_do))?;
+    let to_unwinder = jobs.clone();
+    threads.start("builder", move || builder::run(&queue, &to_unwinder))?;
+    Ok(Unwinding::new(jobs, report))
 }
 
 impl Daemon for Service {

@@ -191,6 +191,18 @@ impl Segments {
         segment.address.checked_add(offset.0 - segment.offset)
     }
 
+    /// The address within the module that a page of the file is mapped at: it may begin before its segment does.
+    pub(crate) fn address_of_page(&self, offset: FileOffset) -> Option<u64> {
+        const PAGE: u64 = 0xfff;
+        let holds = |segment: &&Segment| {
+            segment.executable
+                && offset.0 >= segment.offset & !PAGE
+                && offset.0 < segment.offset.saturating_add(segment.size)
+        };
+        let segment = self.0.iter().find(holds)?;
+        Some(segment.address.wrapping_add(offset.0.wrapping_sub(segment.offset)))
+    }
+
     /// The part of the file that is loaded from an address on, up to the end of its segment.
     pub(crate) fn part_at(&self, address: u64) -> Option<Range<u64>> {
         let holds = |segment: &&Segment| address >= segment.address && address - segment.address < segment.size;

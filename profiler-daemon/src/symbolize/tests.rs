@@ -8,7 +8,7 @@ use crate::process::fixture::{FixtureProcess, FixtureWorld};
 use crate::process::image::read_stat;
 use crate::process::stat::TICK_NS;
 use crate::process::{MappingKind, ProcWorld};
-use crate::profile::{ImageId, Name, Task, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, Name, Task, ThreadId, WaitClass};
 
 const ADDRESS: u64 = 0x7f81_0710_d7e0;
 

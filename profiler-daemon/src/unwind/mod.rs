@@ -15,8 +15,10 @@ pub mod limits;
 mod linkage;
 mod machine;
 mod omission;
+pub mod pool;
 mod rules;
 mod source;
+mod spaces;
 mod span;
 mod table;
 mod translation;
@@ -24,7 +26,9 @@ mod writer;
 
 pub use key::TableKey;
 pub use omission::{Omission, Omissions};
+pub use pool::{PlaceError, Pool, PoolUsage};
 pub use source::Source;
+pub use spaces::Spaces;
 pub use table::{Page, Table};
 
 use std::io;

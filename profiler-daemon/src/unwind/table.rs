@@ -48,6 +48,11 @@ impl Table {
         self.rules[usize::from(row.rule)]
     }
 
+    /// The rows of a page.
+    pub fn rows_of(&self, page: &Page) -> &[u32] {
+        &self.rows[page.start as usize..(page.start + page.count) as usize]
+    }
+
     /// The memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.rules) + size_of_val(&*self.pages) + size_of_val(&*self.rows)
