@@ -9,7 +9,6 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
 use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
 use profiler_common::record::{self, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
-use profiler_common::unwind::stop;
 
 use crate::task::Task;
 use crate::threads::{self, Thread};
@@ -90,11 +89,11 @@ pub fn capture(context: &impl EbpfContext, thread: &Thread, capture: Capture) {
     let kernel = walk_kernel(context.as_ptr(), room);
     fill_header(room, thread, capture, kernel);
     if thread.kernel_thread != 0 {
-        room.walk.stop = u32::from(stop::COMPLETE);
-        room.walk.walked = 0;
+        room.walk.skip();
     } else {
         room.walk.start(&thread.identity, kernel);
         go_on(context, capture.kind);
+        room.walk.give_up();
     }
     finish(room);
 }
@@ -105,7 +104,7 @@ pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
     let Some(room) = room(kind) else { return };
     if room.walk.advance(&mut room.words) {
         go_on(context, kind);
-        room.walk.stop = u32::from(stop::DEPTH);
+        room.walk.give_up();
     }
     finish(room);
 }
@@ -166,7 +165,7 @@ fn finish(room: &mut Room) {
     let (kept, stride) = (room.walk.kept(), room.walk.stride());
     room.header.user_frames = kept as u16;
     room.header.walked = room.walk.walked as u16;
-    room.header.stop = room.walk.stop as u8;
+    room.header.stop = room.walk.ending();
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
     let words = u32::from(room.header.kernel_frames) + kept * stride;
     let words = if words > STACK_WORDS as u32 { STACK_WORDS as u32 } else { words };

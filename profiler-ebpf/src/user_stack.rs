@@ -3,7 +3,7 @@
 use profiler_common::limits::{FRAMES_PER_PROGRAM, LEAF_FRAMES, USER_FRAMES, WALK_PROGRAMS};
 use profiler_common::record::Identity;
 use profiler_common::unwind::aarch64::Aarch64;
-use profiler_common::unwind::code::{Mapping, WITH_STACK_POINTERS};
+use profiler_common::unwind::code::{Mapping, PENDING, WITH_STACK_POINTERS};
 use profiler_common::unwind::cursor::Cursor;
 use profiler_common::unwind::stop;
 use profiler_common::unwind::walk::{Code, Process, step};
@@ -33,8 +33,9 @@ pub struct Walk {
     /// Programs that took part.
     programs: u32,
     /// Why it ended, or [`stop::NONE`].
-    pub stop: u32,
-    padding: u32,
+    stop: u32,
+    /// Whether a table was missing that will be there soon.
+    lacked_table: u32,
 }
 
 impl Walk {
@@ -44,6 +45,7 @@ impl Walk {
         self.begin = begin;
         self.walked = 0;
         self.programs = 0;
+        self.lacked_table = 0;
         self.stop = u32::from(stop::NONE);
         self.last = Mapping { start: 0, end: 0, bias: 0, table: 0, kind: 0 };
         let space = code::find_space(identity);
@@ -59,6 +61,28 @@ impl Walk {
         if !read || self.cursor.pc == 0 {
             self.stop = u32::from(stop::UNREADABLE);
         }
+    }
+
+    /// A walk of nothing: the thread has no user stack.
+    #[inline(always)]
+    pub fn skip(&mut self) {
+        self.walked = 0;
+        self.prepared = 1;
+        self.lacked_table = 0;
+        self.stop = u32::from(stop::COMPLETE);
+    }
+
+    /// Ends here, because no further program goes on.
+    #[inline(always)]
+    pub fn give_up(&mut self) {
+        self.stop = u32::from(stop::DEPTH);
+    }
+
+    /// Why it ended. One that had to trust frame pointers for want of a table says so.
+    #[inline(always)]
+    pub fn ending(&self) -> u8 {
+        let is_cut = self.stop != u32::from(stop::COMPLETE);
+        if self.prepared == 0 || is_cut && self.lacked_table != 0 { stop::UNPREPARED } else { self.stop as u8 }
     }
 
     /// How many frames are kept.
@@ -98,6 +122,7 @@ impl Walk {
         if self.walked > 0 && code == Code::Nowhere {
             return stop::UNMAPPED;
         }
+        self.lacked_table |= u32::from(code == Code::Untabled && process.last.kind == PENDING);
         record(words, self.begin, self.stride, self.walked, &self.cursor);
         self.walked += 1;
         if offsets::is_aarch64() != 0 {

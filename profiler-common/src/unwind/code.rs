@@ -13,6 +13,8 @@ pub const TICK_NS: u64 = 10_000_000;
 pub const TABLED: u32 = 1;
 /// It has none: frame pointers are followed.
 pub const UNTABLED: u32 = 0;
+/// It will have one soon: frame pointers are followed until then, and a stack they do not lead to the end of says why.
+pub const PENDING: u32 = 2;
 
 /// In [`Space::flags`]: stacks are sent with the stack pointer of each frame.
 pub const WITH_STACK_POINTERS: u32 = 1;
@@ -45,7 +47,7 @@ pub struct Mapping {
     pub bias: u64,
     /// The number of the table.
     pub table: u32,
-    /// [`TABLED`] or [`UNTABLED`].
+    /// [`TABLED`], [`UNTABLED`] or [`PENDING`].
     pub kind: u32,
 }
 

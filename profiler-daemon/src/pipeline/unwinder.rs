@@ -269,7 +269,11 @@ impl Unwinder {
         let untabled =
             code::Mapping { start: mapping.start.0, end: mapping.end.0, bias: 0, table: 0, kind: code::UNTABLED };
         let known = executable.and_then(|executable| self.executables.get(&executable.id));
-        let Some(Known::Ready { table: Some(table), segments }) = known else { return untabled };
+        let (table, segments) = match known {
+            Some(Known::Ready { table: Some(table), segments }) => (table, segments),
+            Some(Known::Building) => return code::Mapping { kind: code::PENDING, ..untabled },
+            _ => return untabled,
+        };
         match segments.address_of_page(mapping.file_offset) {
             Some(address) => {
                 let bias = mapping.start.0.wrapping_sub(address);

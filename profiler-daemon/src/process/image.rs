@@ -39,6 +39,7 @@ pub struct Image {
     /// The executable mappings.
     pub mappings: Mappings,
     executables: HashMap<MappedInode, Arc<Executable>>,
+    vdso: Option<Arc<Executable>>,
 }
 
 impl Image {
@@ -70,18 +71,27 @@ impl Image {
             generates_code: is_python || is_jvm || mappings.iter().any(Mapping::may_be_generated),
             mappings,
             executables: opened,
+            vdso: executables.vdso(),
         })
     }
 
     /// The executable mappings, each with the open file it shows, if it shows one that could be opened.
     pub fn code(&self) -> impl Iterator<Item = (&Mapping, Option<&Arc<Executable>>)> {
-        self.mappings.iter().map(|mapping| (mapping, self.executables.get(&mapping.inode)))
+        self.mappings.iter().map(|mapping| (mapping, self.executable_of(mapping)))
     }
 
     /// The mapping of an address, and the open file it shows, if it shows one that could be opened.
     pub fn find(&self, address: Address) -> Option<(&Mapping, Option<&Arc<Executable>>)> {
         let mapping = self.mappings.find(address)?;
-        Some((mapping, self.executables.get(&mapping.inode)))
+        Some((mapping, self.executable_of(mapping)))
+    }
+
+    fn executable_of(&self, mapping: &Mapping) -> Option<&Arc<Executable>> {
+        match mapping.kind {
+            MappingKind::File => self.executables.get(&mapping.inode),
+            MappingKind::Vdso => self.vdso.as_ref(),
+            MappingKind::Anonymous | MappingKind::Special => None,
+        }
     }
 }
 

@@ -15,7 +15,8 @@ pub mod recent;
 pub mod registry;
 pub mod selection;
 pub mod stat;
-pub mod world;
+pub mod vdso;
+mod world;
 
 pub use executables::{Executable, ExecutableId, Executables};
 pub use image::Image;

@@ -13,10 +13,8 @@ pub mod limits;
 mod native;
 mod symbol_file;
 mod user;
-mod vdso;
 
 pub use kernel::KERNEL_MODULE;
-pub use vdso::VDSO_MODULE;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,16 +1,13 @@
 //! Addresses in executables and libraries: file offsets into frames, remembered per executable.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
 use super::limits;
 use super::symbol_file::SymbolFile;
-use super::vdso::{VDSO_MODULE, read_vdso};
 use crate::process::elf::{Elf, Segments};
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
 use crate::profile::{Frame, FrameKind, Name, Reason};
@@ -21,7 +18,6 @@ pub(super) struct Native {
     modules: RecentMap<ExecutableId, Module>,
     bytes: u64,
     frames: RecentMap<(ExecutableId, FileOffset), Frames>,
-    vdso: OnceCell<Option<Rc<Executable>>>,
 }
 
 /// What is known of one executable.
@@ -34,12 +30,7 @@ struct Module {
 
 impl Native {
     pub(super) fn new() -> Self {
-        Self {
-            modules: RecentMap::new(limits::SYMBOL_FILES),
-            bytes: 0,
-            frames: RecentMap::new(limits::NATIVE_FRAMES),
-            vdso: OnceCell::new(),
-        }
+        Self { modules: RecentMap::new(limits::SYMBOL_FILES), bytes: 0, frames: RecentMap::new(limits::NATIVE_FRAMES) }
     }
 
     /// The frames at an offset of an executable.
@@ -57,15 +48,6 @@ impl Native {
         let frames = self.read(executable, offset, engine, shared);
         self.frames.insert(key, frames.clone());
         frames
-    }
-
-    /// The frames at an offset of the code the kernel maps into every process.
-    pub(super) fn resolve_vdso(&mut self, offset: FileOffset, engine: &mut Engine, shared: &mut Shared) -> Frames {
-        let read = || Some(Rc::new(Executable::from_daemon(ExecutableId(0), VDSO_MODULE, read_vdso().ok()?).ok()?));
-        match self.vdso.get_or_init(read).clone() {
-            Some(vdso) => self.resolve(&vdso, offset, engine, shared),
-            None => unknown(&shared.text(VDSO_MODULE), Reason::FileUnavailable, offset.0),
-        }
     }
 
     /// How many executables have their symbols in memory, and how much memory that takes.

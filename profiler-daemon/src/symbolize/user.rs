@@ -69,16 +69,12 @@ impl UserFrames<'_> {
             return frames.push(self.managed(&managed));
         }
         match (mapping.kind, executable) {
-            (MappingKind::File, Some(executable)) => {
+            (MappingKind::File | MappingKind::Vdso, Some(executable)) => {
                 let offset = mapping.offset_of(address);
                 let found = self.native.resolve(executable, offset, self.engine, self.shared);
                 frames.extend(found.iter().cloned());
             }
-            (MappingKind::File, None) => frames.push(self.without_file(mapping, address)),
-            (MappingKind::Vdso, _) => {
-                let found = self.native.resolve_vdso(mapping.offset_of(address), self.engine, self.shared);
-                frames.extend(found.iter().cloned());
-            }
+            (MappingKind::File | MappingKind::Vdso, None) => frames.push(self.without_file(mapping, address)),
             (MappingKind::Anonymous | MappingKind::Special, _) => {
                 frames.push(self.shared.unknown(FrameKind::Jit, Reason::NoPerfMap, None, address.0));
             }
