@@ -7,6 +7,7 @@
 //! What rows cannot express is counted by reason in [`Omissions`], and never guessed.
 
 mod builder;
+mod cache;
 mod expression;
 mod fixed;
 mod frames;
@@ -20,10 +21,12 @@ mod rules;
 mod source;
 mod spaces;
 mod span;
+mod stored;
 mod table;
 mod translation;
 mod writer;
 
+pub use cache::{CacheError, TableCache};
 pub use key::TableKey;
 pub use omission::{Omission, Omissions};
 pub use pool::{PlaceError, Pool, PoolUsage};

@@ -16,18 +16,23 @@ pub(super) const UNSUPPORTED: u16 = 1;
 #[derive(Debug)]
 pub(super) struct Rules {
     all: Vec<Rule>,
-    numbers: HashMap<Rule, u16>,
+    numbers: HashMap<Words, u16>,
 }
+
+/// A rule as words, which are hashed at once.
+type Words = [u32; size_of::<Rule>() / size_of::<u32>()];
 
 impl Rules {
     pub(super) fn new() -> Self {
         let all = vec![Rule::NONE, Rule::UNSUPPORTED];
-        Self { numbers: HashMap::from([(all[0], NONE), (all[1], UNSUPPORTED)]), all }
+        let numbers = [NONE, UNSUPPORTED].map(|number| (bytemuck::cast(all[usize::from(number)]), number));
+        Self { all, numbers: HashMap::from(numbers) }
     }
 
     /// The number of a rule; that of [`Rule::UNSUPPORTED`] if there are too many.
     pub(super) fn number(&mut self, rule: &Rule, omissions: &mut Omissions) -> u16 {
-        if let Some(number) = self.numbers.get(rule) {
+        let words: Words = bytemuck::cast(*rule);
+        if let Some(number) = self.numbers.get(&words) {
             return *number;
         }
         let next = self.all.len();
@@ -36,7 +41,7 @@ impl Rules {
             return UNSUPPORTED;
         }
         self.all.push(*rule);
-        self.numbers.insert(*rule, next as u16);
+        self.numbers.insert(words, next as u16);
         next as u16
     }
 
