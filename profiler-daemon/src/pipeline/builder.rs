@@ -12,7 +12,7 @@ use super::unwinder::Job;
 use crate::process::elf::{Elf, Segments};
 use crate::process::{Executable, ExecutableId};
 use crate::sys::usage;
-use crate::unwind::{Source, Table, TableKey};
+use crate::unwind::{Source, Table, TableCache, TableKey};
 
 /// What became of an executable.
 pub(super) struct Built {
@@ -70,9 +70,9 @@ impl BuildQueue {
 }
 
 /// Builds until the queue is closed.
-pub(super) fn run(queue: &BuildQueue, jobs: &Sender<Job>) {
+pub(super) fn run(queue: &BuildQueue, cache: &TableCache, jobs: &Sender<Job>) {
     while let Some(executable) = queue.take() {
-        let built = build(&executable);
+        let built = build(&executable, cache);
         let is_large = built.table.as_ref().is_some_and(|(_, table)| table.bytes() > LARGE_TABLE_BYTES);
         if jobs.send(Job::Built(Box::new(built))).is_err() {
             return;
@@ -87,8 +87,8 @@ pub(super) fn run(queue: &BuildQueue, jobs: &Sender<Job>) {
 const LARGE_TABLE_BYTES: usize = 1 << 20;
 
 /// A panic in reading a hostile file costs that file its table.
-fn build(executable: &Executable) -> Built {
-    let read = || executable.file().map_or_else(Read::default, |file| Read::of(&file));
+fn build(executable: &Executable, cache: &TableCache) -> Built {
+    let read = || executable.file().map_or_else(Read::default, |file| Read::of(&file, cache));
     let Read { segments, table } = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default();
     Built { executable: executable.id, table, segments }
 }
@@ -101,13 +101,13 @@ struct Read {
 }
 
 impl Read {
-    fn of(file: &File) -> Self {
+    fn of(file: &File, cache: &TableCache) -> Self {
         let elf = Elf::read(file).or_else(|_| Elf::read_loaded(file));
         let segments = elf.map(|elf| elf.segments).unwrap_or_default();
         let source = Source::open(file);
         if let Err(error) = &source {
             tracing::debug!("no unwind table: {error}");
         }
-        Self { segments, table: source.ok().map(|source| (source.key(), source.build())) }
+        Self { segments, table: source.ok().map(|source| (source.key(), cache.find_or_build(&source))) }
     }
 }

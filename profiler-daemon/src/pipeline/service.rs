@@ -24,6 +24,7 @@ use crate::settings::{SamplingSettings, Selector};
 use crate::store::Ring;
 use crate::sys::clock::SteadyClock;
 use crate::sys::descriptors;
+use crate::unwind::TableCache;
 
 /// A running pipeline. Dropping it detaches and unloads the kernel half.
 pub struct Service {
@@ -69,7 +70,7 @@ impl Service {
         let (work, to_name) = queue();
         let waker = Waker::new()?;
         let threads = Threads::new();
-        let unwinding = start_unwinding(&threads, code, &shared, &waker)?;
+        let unwinding = start_unwinding(&threads, settings, code, &shared, &waker)?;
         let pipes = (receiver, waker.clone(), work);
         let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes);
         threads.start("collector", move || collector.run())?;
@@ -147,6 +148,7 @@ impl Service {
 /// Starts the unwinder and the builder.
 fn start_unwinding(
     threads: &Threads,
+    settings: &SamplingSettings,
     code: CodeMaps,
     shared: &Arc<Shared>,
     waker: &Waker,
@@ -155,9 +157,18 @@ fn start_unwinding(
     let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
     let unwinder = Unwinder::new(code, shared.clone(), queue.clone(), report.clone(), waker.clone());
     threads.start("unwinder", move || unwinder.run(&to_do))?;
-    let to_unwinder = jobs.clone();
-    threads.start("builder", move || builder::run(&queue, &to_unwinder))?;
+    let (cache, to_unwinder) = (open_cache(settings), jobs.clone());
+    threads.start("builder", move || builder::run(&queue, &cache, &to_unwinder))?;
     Ok(Unwinding::new(jobs, report))
+}
+
+/// Where tables are kept from run to run.
+fn open_cache(settings: &SamplingSettings) -> TableCache {
+    let Some(directory) = &settings.cache_dir else { return TableCache::disabled() };
+    TableCache::open(&directory.join("unwind"), settings.cache_limit).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        TableCache::disabled()
+    })
 }
 
 impl Daemon for Service {
