@@ -11,8 +11,8 @@ use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
 use profiler_common::unwind::walk::{Code, Process};
 
-use crate::{maps, memory};
 use crate::task::Task;
+use crate::{maps, memory};
 
 /// The space of each process whose mappings are known, by tgid. Preallocated: before Linux 6.1, programs of perf events
 /// may use no other hash.

@@ -9,6 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
 use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
 use profiler_common::record::{self, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
+use profiler_common::unwind::stop;
 
 use crate::task::Task;
 use crate::threads::{self, Thread};
@@ -157,8 +158,17 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
     };
 }
 
+/// Stacks of a thread's program image that wake the user half because they were cut where code was not known.
+const CUT_ANNOUNCEMENTS: u32 = 8;
+
+/// Whether the user half can mend that: it must read the mappings of the process.
+#[inline(always)]
+fn lacks_code(ending: u8) -> bool {
+    ending == stop::UNMAPPED || ending == stop::UNPREPARED
+}
+
 /// Sends the record. The first stack of a program image wakes the user half, which must read the mappings while the process
-/// lives.
+/// lives; so do a few stacks that were cut for want of them.
 #[inline(always)]
 fn finish(room: &mut Room) {
     let Some(thread) = threads::find(Task::current()) else { return };
@@ -169,15 +179,16 @@ fn finish(room: &mut Room) {
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
     let words = u32::from(room.header.kernel_frames) + kept * stride;
     let words = if words > STACK_WORDS as u32 { STACK_WORDS as u32 } else { words };
-    let wake = if thread.announced == 0 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let is_urgent = thread.announced == 0 || lacks_code(room.header.stop) && thread.announced < CUT_ANNOUNCEMENTS;
+    let wake = if is_urgent { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     let bytes = size_of::<StackHeader>() as u64 + u64::from(words) * 8;
     let map = (&raw const maps::STACKS).cast_mut().cast();
     // SAFETY: the verifier bounds `bytes` by the size of the room.
     let sent = unsafe { bpf_ringbuf_output(map, core::ptr::from_mut(room).cast(), bytes, u64::from(wake)) };
     if sent < 0 {
         maps::count(record::COUNTER_STACK_RING_FULL);
-    } else {
-        thread.announced = 1;
+    } else if is_urgent {
+        thread.announced += 1;
     }
     if offsets::stop_signal() != 0 && thread.kernel_thread == 0 {
         // SAFETY: the helper has no preconditions.

@@ -31,7 +31,7 @@ pub const WINDOWS_AFTER_END: u64 = 3;
 /// Windows after which an image that nobody asked for is forgotten; it is read again if its process shows up.
 pub const WINDOWS_UNUSED: u64 = 60;
 /// The first pause between two readings of one image's mappings; each reading doubles it.
-pub const REFRESH_FIRST: Duration = Duration::from_millis(100);
+pub const REFRESH_FIRST: Duration = Duration::from_millis(10);
 /// The longest pause between two readings of one image's mappings.
 pub const REFRESH_LONGEST: Duration = Duration::from_secs(60);
 /// Ancestors followed to find out whether a process descends from a selected one.

@@ -256,3 +256,107 @@ impl Placing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::File;
+
+    use profiler_common::unwind::table::{PAGE_SHIFT, search};
+
+    use super::*;
+    use crate::unwind::Source;
+
+    #[derive(Default)]
+    struct Fixture {
+        rules: BTreeMap<u16, Rule>,
+        shards: BTreeMap<u32, Box<Shard>>,
+        directories: BTreeMap<u32, Directory>,
+    }
+
+    impl TableMaps for Fixture {
+        fn write_rule(&mut self, number: u16, rule: &Rule) -> Result<(), LoadError> {
+            assert_eq!(self.rules.insert(number, *rule), None);
+            Ok(())
+        }
+
+        fn write_shard(&mut self, number: u32, words: &Shard) -> Result<(), LoadError> {
+            self.shards.insert(number, Box::new(*words));
+            Ok(())
+        }
+
+        fn free_shard(&mut self, number: u32) -> Result<(), LoadError> {
+            self.shards.remove(&number);
+            Ok(())
+        }
+
+        fn write_directory(&mut self, table: u32, directory: &Directory) -> Result<(), LoadError> {
+            self.directories.insert(table, *directory);
+            Ok(())
+        }
+    }
+
+    impl Fixture {
+        /// The rule at an address, found as the kernel half does.
+        fn find(&self, table: u32, address: u64) -> Rule {
+            let directory = self.directories[&table];
+            let page = (address >> PAGE_SHIFT) as u32 - directory.first_page;
+            let at = (directory.start + 2 * page) as usize;
+            let words = &self.shards[&directory.shard][at..at + 2];
+            let entry = Entry::from_words([words[0], words[1]]);
+            if entry.count == 0 {
+                return Rule::NONE;
+            }
+            let rows = &self.shards[&u32::from(entry.shard)];
+            let row = search(u32::from(entry.start), u32::from(entry.count), address as u16, |at| rows[at as usize]);
+            self.rules[&row.rule]
+        }
+    }
+
+    fn own_table() -> Table {
+        Source::open(&File::open(std::env::current_exe().unwrap()).unwrap()).unwrap().build()
+    }
+
+    fn addresses(table: &Table) -> impl Iterator<Item = u64> {
+        let first = u64::from(table.first_page) << PAGE_SHIFT;
+        (first..first + ((table.pages.len() as u64) << PAGE_SHIFT)).step_by(97)
+    }
+
+    #[test]
+    fn a_placed_table_gives_the_rules_it_was_made_of() {
+        let (mut pool, mut maps, table) = (Pool::default(), Fixture::default(), own_table());
+        let numbers: Vec<u32> = (0..3).map(|_| pool.place(&table, &mut maps).unwrap()).collect();
+        for number in numbers {
+            for address in addresses(&table) {
+                assert_eq!(maps.find(number, address), table.find(address), "{address:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn removed_tables_leave_nothing_behind_but_rules() {
+        let (mut pool, mut maps, table) = (Pool::default(), Fixture::default(), own_table());
+        let first = pool.place(&table, &mut maps).unwrap();
+        let second = pool.place(&table, &mut maps).unwrap();
+        pool.remove(first, &mut maps);
+        assert!(addresses(&table).all(|address| maps.find(second, address) == table.find(address)));
+        pool.remove(second, &mut maps);
+        assert!(maps.shards.is_empty());
+        assert_eq!(PoolUsage { rules: 0, ..pool.usage() }, PoolUsage::default());
+    }
+
+    #[test]
+    fn a_table_without_room_is_refused_and_leaves_the_others_alone() {
+        let table = own_table();
+        let (mut pool, mut maps) = (Pool::default(), Fixture::default());
+        pool.place(&table, &mut maps).unwrap();
+        let shards = pool.usage().shards;
+        let (mut pool, mut maps) = (Pool::with_shards(shards + 1), Fixture::default());
+        let number = pool.place(&table, &mut maps).unwrap();
+        assert!(matches!(pool.place(&table, &mut maps), Err(PlaceError::Full)));
+        assert!(addresses(&table).all(|address| maps.find(number, address) == table.find(address)));
+        pool.remove(number, &mut maps);
+        let number = pool.place(&table, &mut maps).unwrap();
+        assert!(addresses(&table).all(|address| maps.find(number, address) == table.find(address)));
+    }
+}
