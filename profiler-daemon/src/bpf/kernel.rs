@@ -3,14 +3,15 @@
 use std::io::Read;
 use std::path::Path;
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError, ProgramFd};
+use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES, WALK_SLICE_NS};
 use profiler_common::record::{self, Snapshot};
 
 use super::object::read_object;
+use super::programs::{Walks, load_programs};
 use super::syscalls::syscall_kinds;
 use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
 use crate::settings::SamplingSettings;
@@ -49,10 +50,7 @@ impl Kernel {
             targets: take_map(&mut ebpf, "TARGETS", HashMap::try_from)?,
             control: take_map(&mut ebpf, "CONTROL", Array::try_from)?,
             counters: take_map(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
-            walks: Walks {
-                on_cpu: take_map(&mut ebpf, "ON_CPU_WALKS", ProgramArray::try_from)?,
-                off_cpu: take_map(&mut ebpf, "OFF_CPU_WALKS", ProgramArray::try_from)?,
-            },
+            walks: Walks::take(&mut ebpf)?,
             ebpf,
             features,
             frequency_hz: settings.frequency_hz,
@@ -226,61 +224,9 @@ impl Kernel {
     }
 
     fn load_programs(&mut self, types: &aya::Btf) -> Result<(), LoadError> {
-        for name in tracepoint_programs(&self.features) {
-            let program: &mut BtfTracePoint = typed(&mut self.ebpf, name)?;
-            let tracepoint = if name == "sched_exit" { "sched_exit_tp" } else { name.trim_end_matches("_both") };
-            check_load(name, program.load(tracepoint, types))?;
-        }
-        if let SwitchIn::Kprobe(_) = self.features.switch_in {
-            let program: &mut KProbe = typed(&mut self.ebpf, "finish_task_switch")?;
-            check_load("finish_task_switch", program.load())?;
-        }
-        let program: &mut PerfEvent = typed(&mut self.ebpf, "on_cpu")?;
-        check_load("on_cpu", program.load())?;
-        self.load_walks(types)?;
-        let program: &mut Iter = typed(&mut self.ebpf, "each_task")?;
-        check_load("each_task", program.load("task", types))
+        load_programs(&mut self.ebpf, &self.features, types)?;
+        self.walks.connect(&mut self.ebpf, &self.features)
     }
-}
-
-impl Kernel {
-    /// Loads the programs that go on with the walk of a stack, and tells those that begin one.
-    fn load_walks(&mut self, types: &aya::Btf) -> Result<(), LoadError> {
-        let program: &mut PerfEvent = typed(&mut self.ebpf, "walk_on_cpu")?;
-        check_load("walk_on_cpu", program.load())?;
-        let on_cpu = clone_fd(program.fd());
-        set_walk(&mut self.walks.on_cpu, on_cpu)?;
-        let off_cpu = match self.features.switch_in {
-            SwitchIn::SchedExit => {
-                let program: &mut BtfTracePoint = typed(&mut self.ebpf, "walk_sched_exit")?;
-                check_load("walk_sched_exit", program.load("sched_exit_tp", types))?;
-                clone_fd(program.fd())
-            }
-            SwitchIn::Kprobe(_) => {
-                let program: &mut KProbe = typed(&mut self.ebpf, "walk_finish_task_switch")?;
-                check_load("walk_finish_task_switch", program.load())?;
-                clone_fd(program.fd())
-            }
-            SwitchIn::SchedSwitch => return Ok(()),
-        };
-        set_walk(&mut self.walks.off_cpu, off_cpu)
-    }
-}
-
-/// The programs that go on with a walk.
-struct Walks {
-    on_cpu: ProgramArray<MapData>,
-    off_cpu: ProgramArray<MapData>,
-}
-
-fn clone_fd(program: Result<&ProgramFd, ProgramError>) -> Result<ProgramFd, LoadError> {
-    let refused = |error: &dyn std::error::Error| LoadError::refused("a program that goes on with a walk", error);
-    program.map_err(|error| refused(&error))?.try_clone().map_err(|error| refused(&error))
-}
-
-fn set_walk(walks: &mut ProgramArray<MapData>, program: Result<ProgramFd, LoadError>) -> Result<(), LoadError> {
-    let program = program?;
-    walks.set(0, &program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
 }
 
 /// How many snapshots one read of the pass over all tasks takes at most.
@@ -352,7 +298,7 @@ pub(super) fn take_map<T>(
     convert(map).map_err(|error| LoadError::refused(format!("map {name}"), &error))
 }
 
-fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
+pub(super) fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
@@ -367,14 +313,6 @@ fn reload<P>(
     unload: impl FnOnce(&mut P) -> Result<(), ProgramError>,
 ) -> Result<(), LoadError> {
     unload(program).map_err(|error| LoadError::refused(format!("unloading {name}"), &error))
-}
-
-/// A program that is loaded already may stay so.
-fn check_load(name: &str, result: Result<(), ProgramError>) -> Result<(), LoadError> {
-    match result {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(LoadError::refused(format!("program {name}"), &error)),
-    }
 }
 
 /// Fills the buffer with whole snapshots; returns how many bytes, zero at the end.

@@ -9,6 +9,7 @@ mod kallsyms;
 pub(crate) mod kernel;
 mod object;
 mod offsets;
+mod programs;
 pub mod reader;
 mod syscalls;
 
