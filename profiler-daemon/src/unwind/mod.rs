@@ -23,6 +23,8 @@ mod spaces;
 mod span;
 mod stored;
 mod table;
+#[cfg(test)]
+mod tests;
 mod translation;
 mod writer;
 

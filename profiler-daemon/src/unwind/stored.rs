@@ -87,7 +87,8 @@ fn lay_out(counts: &[u32]) -> Option<Vec<Page>> {
     pages.collect()
 }
 
-fn is_valid(table: &Table) -> bool {
+/// Whether a search in the table stays within it.
+pub(super) fn is_valid(table: &Table) -> bool {
     let rows: usize = table.pages.iter().map(|page| page.count as usize).sum();
     let rules = table.rules.len();
     table.rules.starts_with(&[Rule::NONE, Rule::UNSUPPORTED])

@@ -58,8 +58,11 @@ impl Writer {
         self.in_force = number;
     }
 
-    /// The table, whose last page is that of the byte before `end`.
+    /// The table, which ends at `end`: its last page is that of the byte before.
     pub(super) fn finish(mut self, end: u64) -> Table {
+        if end as u16 != 0 {
+            self.push(end, &Rule::NONE);
+        }
         let pages = self.page_of(end - 1).saturating_add(1).min(limits::PAGES);
         while self.pages.len() < pages {
             self.close_page();
