@@ -236,3 +236,141 @@ fn file_name(key: &TableKey) -> String {
 fn counted_bytes(bytes: u64) -> u64 {
     bytes.max(limits::STORED_FILE_BYTES)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::unwind::omission::Omissions;
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn key(number: u8) -> TableKey {
+        TableKey([number; 32])
+    }
+
+    fn table(first_page: u32) -> Table {
+        Table { first_page, ..Table::empty(Omissions::default()) }
+    }
+
+    /// A directory for tables, within one that goes when the test ends.
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("tables");
+        (parent, path)
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn names(path: &Path) -> usize {
+        fs::read_dir(path).unwrap().count()
+    }
+
+    #[test]
+    fn a_table_is_found_again_by_the_next_daemon() {
+        let (_keep, path) = place();
+        let cache = TableCache::open(&path, LIMIT).unwrap();
+        assert_eq!(cache.load(&key(1)), None);
+        cache.store(&key(1), &table(5));
+        assert_eq!(cache.load(&key(1)), Some(table(5)));
+        let next = TableCache::open(&path, LIMIT).unwrap();
+        assert_eq!((next.load(&key(1)), next.load(&key(2))), (Some(table(5)), None));
+        assert_eq!((fs::metadata(&path).unwrap().mode() & 0o777, names(&path)), (0o700, 1));
+    }
+
+    #[test]
+    fn a_source_is_built_once() {
+        let (_keep, path) = place();
+        let cache = TableCache::open(&path, 1 << 30).unwrap();
+        let source = Source::open(&File::open("/proc/self/exe").unwrap()).unwrap();
+        let built = cache.find_or_build(&source);
+        assert_eq!(names(&path), 1);
+        assert!(built.rows.len() > 1000 && cache.find_or_build(&source) == built);
+    }
+
+    #[test]
+    fn a_directory_others_can_write_to_is_refused() {
+        let (_keep, path) = place();
+        fs::create_dir(&path).unwrap();
+        let open = |path: &Path| TableCache::open(path, LIMIT).map(|_| ()).map_err(|error| error.to_string());
+        for mode in [0o777, 0o720, 0o702] {
+            set_mode(&path, mode);
+            assert!(open(&path).unwrap_err().contains("others may write"), "{mode:o}");
+        }
+        set_mode(&path, 0o755);
+        assert!(open(&path).is_ok());
+        let link = path.with_file_name("link");
+        symlink(&path, &link).unwrap();
+        assert!(open(&link).unwrap_err().contains("no directory"));
+        fs::write(path.with_file_name("file"), "").unwrap();
+        assert!(open(&path.with_file_name("file")).unwrap_err().contains("no directory"));
+        if std::os::unix::fs::chown(&path, Some(1), None).is_ok() {
+            assert!(open(&path).unwrap_err().contains("another user"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_was_stored_is_deleted() {
+        let (_keep, path) = place();
+        let cache = TableCache::open(&path, LIMIT).unwrap();
+        cache.store(&key(1), &table(5));
+        let file = path.join(file_name(&key(1)));
+        let stored = fs::read(&file).unwrap();
+        fs::write(&file, &stored[1..]).unwrap();
+        assert_eq!((cache.load(&key(1)), names(&path)), (None, 0));
+        // One table under the name of another, and a link to a good one.
+        fs::write(path.join(file_name(&key(2))), &stored).unwrap();
+        assert_eq!((cache.load(&key(2)), names(&path)), (None, 0));
+        let elsewhere = path.with_file_name("elsewhere");
+        fs::write(&elsewhere, &stored).unwrap();
+        symlink(&elsewhere, &file).unwrap();
+        assert_eq!(cache.load(&key(1)), None);
+    }
+
+    #[test]
+    fn tables_used_least_recently_make_room() {
+        let (_keep, path) = place();
+        let cache = TableCache::open(&path, 16 * limits::STORED_FILE_BYTES).unwrap();
+        for number in 0..16 {
+            cache.store(&key(number), &table(5));
+            let used = SystemTime::now() - Duration::from_secs(1000 - u64::from(number));
+            File::open(path.join(file_name(&key(number)))).unwrap().set_modified(used).unwrap();
+        }
+        assert!(cache.load(&key(0)).is_some());
+        cache.store(&key(16), &table(5));
+        let kept = (0..=16).filter(|number| cache.load(&key(*number)).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [vec![0], (4..=16).collect()].concat());
+    }
+
+    #[test]
+    fn a_table_larger_than_the_cache_is_not_kept() {
+        let (_keep, path) = place();
+        let cache = TableCache::open(&path, limits::STORED_FILE_BYTES - 1).unwrap();
+        cache.store(&key(1), &table(5));
+        assert_eq!((cache.load(&key(1)), names(&path)), (None, 0));
+    }
+
+    #[test]
+    fn without_a_place_nothing_is_kept_and_nothing_fails() {
+        for cache in [TableCache::disabled(), TableCache::open(Path::new("/proc/none/tables"), LIMIT).unwrap()] {
+            cache.store(&key(1), &table(5));
+            assert_eq!(cache.load(&key(1)), None);
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_written_costs_a_warning_and_nothing_else() {
+        // A directory that is gone can be listed, and nothing can be made in it.
+        let (_keep, path) = place();
+        let cache = TableCache::open(&path, LIMIT).unwrap();
+        fs::remove_dir(&path).unwrap();
+        cache.store(&key(1), &table(5));
+        assert_eq!(cache.load(&key(1)), None);
+        assert!(cache.warned.load(Ordering::Relaxed));
+    }
+}

@@ -120,3 +120,85 @@ fn is_valid_rule(rule: &Rule) -> bool {
         && (register < KEPT || scratch.contains(&register))
         && (rule.padding, rule.padding2) == (0, 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: TableKey = TableKey([7; 32]);
+
+    fn table() -> Table {
+        let row = |low, rule| Row { low, rule }.to_word();
+        Table {
+            rules: vec![Rule::NONE, Rule::UNSUPPORTED, Rule { offset: 8, ..Rule::new(cfa::STACK) }],
+            first_page: 3,
+            pages: lay_out(&[2, 0, 1]).unwrap(),
+            rows: vec![row(0, 0), row(9, 2), row(0, 1)],
+            omissions: Omissions([5; Omission::ALL.len()]),
+        }
+    }
+
+    /// The bytes of a table that was changed on purpose, with a digest that fits.
+    fn altered(change: impl FnOnce(&mut Table)) -> Vec<u8> {
+        let mut table = table();
+        change(&mut table);
+        encode_table(&KEY, &table)
+    }
+
+    #[test]
+    fn a_table_comes_back_as_it_was() {
+        assert_eq!(decode_table(&KEY, &altered(|_| {})), Some(table()));
+        let empty = Table::empty(Omissions::default());
+        assert_eq!(decode_table(&KEY, &encode_table(&KEY, &empty)), Some(empty));
+    }
+
+    #[test]
+    fn damage_of_any_byte_is_noticed() {
+        let whole = altered(|_| {});
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            assert_eq!(decode_table(&KEY, &damaged), None, "byte {at}");
+            assert_eq!(decode_table(&KEY, &whole[..at]), None, "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn a_table_of_another_key_is_refused() {
+        assert_eq!(decode_table(&TableKey([8; 32]), &altered(|_| {})), None);
+    }
+
+    #[test]
+    fn a_table_that_leads_a_search_astray_is_refused() {
+        let changes: [(&str, fn(&mut Table)); 13] = [
+            ("a rule of no kind", |table| table.rules[2].cfa = cfa::UNSUPPORTED + 1),
+            ("a base of no kind", |table| table.rules[2].base = base::REGISTER + 1),
+            ("a register between", |table| table.rules[2].register = 6),
+            ("a register beyond", |table| table.rules[2].register = FIRST_SCRATCH + SCRATCH_SLOTS as u8),
+            ("padding", |table| table.rules[2].padding = 1),
+            ("no rule for nothing", |table| table.rules.swap(0, 2)),
+            ("no rules", |table| table.rules.clear()),
+            ("rule out of bounds", |table| table.rows[1] = Row { low: 9, rule: 3 }.to_word()),
+            ("rows out of order", |table| table.rows[1] = Row { low: 0, rule: 2 }.to_word()),
+            ("no row for the first byte", |table| table.rows[2] = Row { low: 1, rule: 2 }.to_word()),
+            ("too few rows", |table| _ = table.rows.pop()),
+            ("too many rows", |table| table.rows.push(0)),
+            ("too many pages", |table| table.pages.resize(limits::PAGES + 1, Page::default())),
+        ];
+        for (name, change) in changes {
+            assert_eq!(decode_table(&KEY, &altered(change)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_claimed_and_not_there_are_refused() {
+        let whole = altered(|_| {});
+        for field in [44, 48, 52] {
+            let mut content = whole[..whole.len() - DIGEST_BYTES].to_vec();
+            content[field..field + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            let digest = Sha256::digest(&content);
+            content.extend_from_slice(&digest);
+            assert_eq!(decode_table(&KEY, &content), None, "{field}");
+        }
+    }
+}
