@@ -54,6 +54,9 @@ pub(super) enum Command {
     Stop,
 }
 
+/// Is shown every stack as it was captured.
+pub type Watch = Box<dyn FnMut(&StackEvent<'_>) + Send>;
+
 /// Why a target could not be added.
 #[derive(Debug)]
 pub(super) enum AddError {
@@ -115,6 +118,7 @@ struct Books {
     /// The images the unwinder was told of: which reading, and when.
     told: HashMap<ImageId, (u64, Instant)>,
     has_ended: bool,
+    watch: Option<Watch>,
 }
 
 impl Collector {
@@ -146,6 +150,12 @@ impl Collector {
             upkeep_due: Instant::now() + UPKEEP_INTERVAL,
             preparing: VecDeque::new(),
         }
+    }
+
+    /// Shows every stack to `watch`.
+    pub(super) fn watched(mut self, watch: Option<Watch>) -> Self {
+        self.books.watch = watch;
+        self
     }
 
     /// Works until it is told to stop.
@@ -412,6 +422,7 @@ impl Books {
             unwinding,
             told: HashMap::new(),
             has_ended: false,
+            watch: None,
         }
     }
 
@@ -445,6 +456,9 @@ impl Books {
     /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
     /// must be read while the process lives. So may one that was cut because its code was not known.
     fn add_stack(&mut self, event: &StackEvent<'_>) {
+        if let Some(watch) = &mut self.watch {
+            watch(event);
+        }
         let is_new = self.aggregator.add_stack(event);
         let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
         if event.user.addresses.is_empty() || !is_new && !is_cut {

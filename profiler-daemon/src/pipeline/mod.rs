@@ -17,6 +17,7 @@ mod threads;
 mod unwinder;
 mod waker;
 
+pub use collector::Watch;
 pub use daemon::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
 pub use error::StartError;
 pub use service::Service;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::builder::{self, BuildQueue};
-use super::collector::{AddError, Collector, Command};
+use super::collector::{AddError, Collector, Command, Watch};
 use super::namer::{self, Peeked, Shared};
 use super::queue::queue;
 use super::threads::Threads;
@@ -37,10 +37,19 @@ pub struct Service {
 impl Service {
     /// Loads the kernel half and selects. Returns when every selected thread is accounted.
     pub fn start(settings: &SamplingSettings, selectors: &[Selector]) -> Result<Arc<Self>, StartError> {
+        Self::start_watched(settings, selectors, None)
+    }
+
+    /// The same, and shows `watch` every stack as it was captured, on the collector's thread.
+    pub fn start_watched(
+        settings: &SamplingSettings,
+        selectors: &[Selector],
+        watch: Option<Watch>,
+    ) -> Result<Arc<Self>, StartError> {
         if !in_initial_pid_namespace() {
             return Err(LoadError::NotInInitialPidNamespace.into());
         }
-        let service = Self::launch(settings, Kernel::load(settings)?)?;
+        let service = Self::launch(settings, Kernel::load(settings)?, watch)?;
         for selector in selectors {
             service.select(selector.clone(), None).map_err(|error| match error {
                 AddError::Process(error) => StartError::Select(error),
@@ -54,6 +63,7 @@ impl Service {
     fn launch(
         settings: &SamplingSettings,
         (kernel, rings, code): (Kernel, Rings, CodeMaps),
+        watch: Option<Watch>,
     ) -> Result<Arc<Self>, StartError> {
         // The executables of processes are kept open; with the old limit, fewer are.
         if let Err(error) = descriptors::raise_limit() {
@@ -72,7 +82,7 @@ impl Service {
         let threads = Threads::new();
         let unwinding = start_unwinding(&threads, settings, code, &shared, &waker)?;
         let pipes = (receiver, waker.clone(), work);
-        let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes);
+        let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
         threads.start("namer", move || namer::run(&to_store, to_name))?;
