@@ -10,7 +10,7 @@ pub const USER_FRAMES: usize = 192;
 pub const LEAF_FRAMES: usize = 128;
 
 /// User frames walked by one program before it calls the next.
-pub const FRAMES_PER_PROGRAM: u32 = 8;
+pub const FRAMES_PER_PROGRAM: u32 = 12;
 
 /// Programs a walk consists of at most: the kernel allows 33 tail calls, and 32 before Linux 5.16. A deeper stack lacks its
 /// outermost frames and is flagged as truncated.

@@ -119,9 +119,12 @@ impl Walk {
     fn walk_one(&mut self, words: &mut [u64; ROOM_WORDS]) -> u8 {
         let mut process = Current { space: self.space, last: &mut self.last };
         let code = if self.prepared == 0 { Code::Untabled } else { process.find_code(self.cursor.lookup_address()) };
-        if self.walked > 0 && code == Code::Nowhere {
-            return stop::UNMAPPED;
-        }
+        // Where the innermost frame is, there is code, known or not; frame pointers may lead on from it.
+        let code = match code {
+            Code::Nowhere if self.walked > 0 => return stop::UNMAPPED,
+            Code::Nowhere => Code::Untabled,
+            known => known,
+        };
         self.lacked_table |= u32::from(code == Code::Untabled && process.last.kind == PENDING);
         record(words, self.begin, self.stride, self.walked, &self.cursor);
         self.walked += 1;
