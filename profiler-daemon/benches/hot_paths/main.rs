@@ -1,10 +1,12 @@
-//! What the daemon does most often, timed: per event, per context switch, per lookup and per request.
+//! What the daemon does most often, timed: per event, per context switch, per lookup, per request
+//! and per executable.
 
 mod event;
 mod perf_map;
 mod record;
 mod report;
 mod steps;
+mod unwind;
 
 use std::time::Duration;
 
@@ -17,5 +19,6 @@ fn main() {
     event::bench(&mut criterion);
     perf_map::bench(&mut criterion);
     report::bench(&mut criterion);
+    unwind::bench(&mut criterion);
     criterion.final_summary();
 }

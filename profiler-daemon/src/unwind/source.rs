@@ -66,6 +66,11 @@ impl Source {
         TableKey::of(self)
     }
 
+    /// The memory it takes, in bytes, which is what was read of unwind information.
+    pub fn bytes(&self) -> u64 {
+        [&self.eh_frame, &self.debug_frame].into_iter().flatten().map(|section| section.bytes.len() as u64).sum()
+    }
+
     /// Makes the table. What cannot be understood is left out and counted.
     pub fn build(&self) -> Table {
         Builder::new(self).build()

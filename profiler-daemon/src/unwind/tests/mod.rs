@@ -4,4 +4,5 @@ mod described;
 mod fixture;
 mod hostile;
 mod shape;
+mod tape;
 mod truth;
