@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gimli::{DebugFrame, EhFrame, UnwindContext};
+use gimli::{DebugFrame, EhFrame};
 use profiler_common::unwind::rule::Rule;
 
 use super::expression::Bytes;
@@ -10,10 +10,12 @@ use super::fixed::Fixed;
 use super::frames::{Frame, Frames, Kind};
 use super::limits;
 use super::omission::{Omission, Omissions};
+use super::program::{Malformed, Program};
+use super::row::Row;
 use super::source::Source;
 use super::span::{Origin, Span, fill_gaps, sort_apart};
 use super::table::Table;
-use super::translation::{Storage, translate};
+use super::translation::translate;
 use super::writer::Writer;
 
 /// A table under construction.
@@ -81,7 +83,6 @@ fn write_frame<'a, S: Kind<'a>>(frames: &mut Option<Frames<'a, S>>, offset: u32,
 struct Pen<'a> {
     source: &'a Source,
     writer: Writer,
-    context: UnwindContext<usize, Storage>,
     /// The end of what was written.
     reached: u64,
     instruction_bytes: u64,
@@ -90,8 +91,7 @@ struct Pen<'a> {
 
 impl<'a> Pen<'a> {
     fn new(source: &'a Source, start: u64) -> Self {
-        let context = UnwindContext::new_in();
-        Self { source, writer: Writer::new(start), context, reached: start, instruction_bytes: 0, rows: 0 }
+        Self { source, writer: Writer::new(start), reached: start, instruction_bytes: 0, rows: 0 }
     }
 
     /// Leaves a gap up to an address.
@@ -121,47 +121,57 @@ impl<'a> Pen<'a> {
         if self.instruction_bytes > limits::INSTRUCTION_BYTES {
             return self.give_up(span.start, Omission::TooManyFrames);
         }
-        self.write_rows(frame, frames, span);
+        if let Err(stopped) = self.write_rows(frame, frames, span) {
+            self.give_up(stopped.at, stopped.reason);
+        }
     }
 
-    fn write_rows<S: Kind<'a>>(&mut self, frame: &Frame<'a>, frames: &Frames<'a, S>, span: &Span) {
-        let Self { context, writer, rows, source, .. } = self;
-        let mut written = span.start;
-        let Ok(mut table) = frame.rows(&frames.section, &frames.bases, context) else {
-            return self.give_up(written, Omission::MalformedFrame);
-        };
-        let stopped = loop {
-            let row = match table.next_row() {
-                Ok(Some(row)) if *rows < limits::ROWS => row,
-                Ok(Some(_)) => break Omission::TooManyFrames,
-                Ok(None) => return,
-                Err(_) => break Omission::MalformedFrame,
+    fn write_rows<S: Kind<'a>>(
+        &mut self,
+        frame: &Frame<'a>,
+        frames: &Frames<'a, S>,
+        span: &Span,
+    ) -> Result<(), Stopped> {
+        let malformed = |at: u64| move |_| Stopped { at: at.max(span.start), reason: Omission::MalformedFrame };
+        let mut program = Program::begin(frame, frames, self.source.machine).map_err(malformed(span.start))?;
+        let mut instructions = frame.instructions(&frames.section, &frames.bases);
+        while program.start < span.end {
+            let next = instructions.next().map_err(|_| Malformed);
+            let end = match next.map_err(malformed(program.start))? {
+                Some(instruction) => program.carry_out(instruction).map_err(malformed(program.start))?,
+                None => Some(span.end),
             };
-            *rows += 1;
-            let (start, end) = (row.start_address().max(span.start), row.end_address().min(span.end));
-            if start < end {
-                write_rule(writer, start, translate(row, &frames.section, source.machine));
-                written = end;
+            if let Some(end) = end {
+                self.write_row(&program.row, program.start.max(span.start)..end.min(span.end))?;
+                program.start = end;
             }
-        };
-        if written < span.end {
-            self.give_up(written, stopped);
         }
+        Ok(())
+    }
+
+    fn write_row(&mut self, row: &Row, addresses: Range<u64>) -> Result<(), Stopped> {
+        self.rows += 1;
+        if self.rows > limits::ROWS {
+            return Err(Stopped { at: addresses.start, reason: Omission::TooManyFrames });
+        }
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        match translate(row, self.source.machine) {
+            Ok((rule, lost)) => {
+                self.writer.omissions.note(Omission::RegisterPlace, lost);
+                self.writer.push(addresses.start, &rule);
+            }
+            Err(reason) => self.give_up(addresses.start, reason),
+        }
+        Ok(())
     }
 }
 
-fn write_rule(writer: &mut Writer, address: u64, translated: Result<(Rule, usize), Omission>) {
-    let rule = match translated {
-        Ok((rule, lost)) => {
-            writer.omissions.note(Omission::RegisterPlace, lost);
-            rule
-        }
-        Err(reason) => {
-            writer.omissions.note(reason, 1);
-            Rule::UNSUPPORTED
-        }
-    };
-    writer.push(address, &rule);
+/// From where on, and why, nothing is known of a function.
+struct Stopped {
+    at: u64,
+    reason: Omission,
 }
 
 impl Source {

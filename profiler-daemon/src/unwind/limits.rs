@@ -11,14 +11,14 @@ pub const FRAMES: usize = 4 << 20;
 pub const COMMON_BYTES: u64 = 4096;
 /// Shared descriptions of one section; functions with a further one are left out.
 pub const COMMONS: usize = 1 << 16;
-/// Bytes of instructions carried out for one file, those of shared descriptions once per function; rules beyond it are
-/// not known. At some 100 MB a second, and 40 of the worst that can be written.
+/// Bytes of descriptions carried out for one file, shared ones once per function; rules beyond it are not known.
 pub const INSTRUCTION_BYTES: u64 = 96 << 20;
-/// Rows made for one file before equal ones are merged; rules beyond it are not known.
-pub const ROWS: u64 = 16 << 20;
-/// Rules of registers that may be in force at once; a function that needs more has none. A signal handler's trampoline
-/// has some twenty on x86_64, and some fifty on aarch64 where vector registers are told.
-pub const REGISTER_RULES: usize = 64;
+/// Rows made for one file before equal ones are merged; rules beyond it are not known. 300 MB of code have some five
+/// millions.
+pub const ROWS: u64 = 8 << 20;
+/// Rows remembered at once within one function; one that remembers more is not known from there on. Compilers remember
+/// one.
+pub const REMEMBERED: usize = 16;
 /// Operations of an expression that are looked at; a longer one cannot be expressed.
 pub const OPERATIONS: usize = 12;
 /// Pages of a table, from the first with code on: their directory must fit a shard. Rules of code beyond it, some

@@ -17,6 +17,8 @@ mod linkage;
 mod machine;
 mod omission;
 pub mod pool;
+mod program;
+mod row;
 mod rules;
 mod source;
 mod spaces;

@@ -1,80 +1,29 @@
-//! From a row of DWARF to a rule.
+//! From a row to a rule.
 
-use gimli::{CfaRule, RegisterRule, UnwindContextStorage, UnwindExpression, UnwindSection, UnwindTableRow};
-use profiler_common::unwind::rule::{KEPT, LOST, Rule, UNCHANGED, base, cfa};
+use profiler_common::unwind::rule::{LOST, Rule, UNCHANGED, base, cfa};
 
-use super::expression::{Bytes, Value};
-use super::limits;
+use super::expression::Value;
 use super::machine::Machine;
 use super::omission::Omission;
-
-/// Room for the rows under construction, in place.
-pub(super) struct Storage;
-
-impl UnwindContextStorage<usize> for Storage {
-    type Rules = [(gimli::Register, RegisterRule<usize>); limits::REGISTER_RULES];
-    type Stack = Box<[UnwindTableRow<usize, Self>; 4]>;
-}
-
-/// Where one register of the caller is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Where it was.
-    Unchanged,
-    /// It has none: the frame is the outermost.
-    Undefined,
-    /// In memory, in bytes from the CFA.
-    AtCfa(i64),
-    /// In memory, in bytes from a register of the callee.
-    AtRegister { register: u16, offset: i64 },
-    /// Not in memory: it is the CFA plus some bytes.
-    Cfa(i64),
-    /// Anywhere else.
-    Elsewhere,
-}
-
-/// The registers a rule tells about.
-struct Places {
-    kept: [Place; KEPT],
-    stack_pointer: Place,
-    return_address: Place,
-}
+use super::row::{Place, Row};
 
 /// The rule of a row, and how many kept registers it had to give up; why not, if rules cannot state it.
-pub(super) fn translate<'a>(
-    row: &UnwindTableRow<usize, Storage>,
-    section: &impl UnwindSection<Bytes<'a>>,
-    machine: &Machine,
-) -> Result<(Rule, usize), Omission> {
-    let places = Places::read(row, section, machine);
-    if places.return_address == Place::Undefined {
+pub(super) fn translate(row: &Row, machine: &Machine) -> Result<(Rule, usize), Omission> {
+    if row.return_address == Place::Undefined {
         return Ok((Rule::OUTERMOST, 0));
     }
-    let cfa = evaluate_cfa(row.cfa(), section).ok_or(Omission::CfaExpression)?;
+    let cfa = row.cfa.ok_or(Omission::CfaExpression)?;
     let mut rule = cfa_rule(cfa, machine)?;
-    if !matches!(places.stack_pointer, Place::Unchanged | Place::Cfa(0)) {
+    if !matches!(row.stack_pointer, Place::Unchanged | Place::Cfa(0)) {
         return Err(Omission::StackPointer);
     }
     if let Some(at) = machine.return_address_at
-        && distance_from_cfa(places.return_address, cfa) != Some(at)
+        && distance_from_cfa(row.return_address, cfa) != Some(at)
     {
         return Err(Omission::ReturnAddress);
     }
-    let lost = places.save(&mut rule, cfa);
+    let lost = save_kept(row, cfa, &mut rule);
     Ok((rule, lost))
-}
-
-fn evaluate_cfa<'a>(rule: &CfaRule<usize>, section: &impl UnwindSection<Bytes<'a>>) -> Option<Value> {
-    match rule {
-        CfaRule::RegisterAndOffset { register, offset } => {
-            Some(Value::Register { register: register.0, offset: *offset })
-        }
-        CfaRule::Expression(expression) => evaluate(expression, section),
-    }
-}
-
-fn evaluate<'a>(expression: &UnwindExpression<usize>, section: &impl UnwindSection<Bytes<'a>>) -> Option<Value> {
-    Value::of(expression.get(section).ok()?)
 }
 
 /// A rule with nothing saved.
@@ -100,59 +49,21 @@ fn cfa_rule(value: Value, machine: &Machine) -> Result<Rule, Omission> {
     Ok(Rule { register, offset, addend, ..Rule::new(kind) })
 }
 
-impl Places {
-    fn read<'a>(
-        row: &UnwindTableRow<usize, Storage>,
-        section: &impl UnwindSection<Bytes<'a>>,
-        machine: &Machine,
-    ) -> Self {
-        let mut places =
-            Self { kept: [Place::Unchanged; KEPT], stack_pointer: Place::Unchanged, return_address: Place::Unchanged };
-        for (register, rule) in row.registers() {
-            if register.0 == machine.stack_pointer {
-                places.stack_pointer = Place::of(rule, section);
-            } else if let Some(slot) = machine.kept_slot(register.0) {
-                places.kept[slot] = Place::of(rule, section);
-            }
-            if register.0 == machine.return_address {
-                places.return_address = Place::of(rule, section);
-            }
-        }
-        places
+/// Writes the places of kept registers into a rule; returns how many it cannot state.
+fn save_kept(row: &Row, cfa: Value, rule: &mut Rule) -> usize {
+    if let Value::Word { register, .. } = cfa
+        && row.kept.iter().any(|place| matches!(place, Place::AtRegister { register: of, .. } if *of == register))
+    {
+        rule.base = base::REGISTER;
     }
-
-    /// Writes the places of kept registers into a rule; returns how many it cannot state.
-    fn save(&self, rule: &mut Rule, cfa: Value) -> usize {
-        if let Value::Word { register, .. } = cfa
-            && self.kept.iter().any(|place| matches!(place, Place::AtRegister { register: of, .. } if *of == register))
-        {
-            rule.base = base::REGISTER;
-        }
-        for (saved, place) in rule.saved.iter_mut().zip(self.kept) {
-            *saved = match place {
-                Place::Unchanged | Place::Undefined => UNCHANGED,
-                _ if rule.base == base::CFA => words(distance_from_cfa(place, cfa)),
-                _ => words(distance_from_word(place, cfa)),
-            };
-        }
-        rule.saved.iter().filter(|saved| **saved == LOST).count()
+    for (saved, place) in rule.saved.iter_mut().zip(row.kept) {
+        *saved = match place {
+            Place::Unchanged | Place::Undefined => UNCHANGED,
+            _ if rule.base == base::CFA => words(distance_from_cfa(place, cfa)),
+            _ => words(distance_from_word(place, cfa)),
+        };
     }
-}
-
-impl Place {
-    fn of<'a>(rule: &RegisterRule<usize>, section: &impl UnwindSection<Bytes<'a>>) -> Self {
-        match rule {
-            RegisterRule::SameValue => Self::Unchanged,
-            RegisterRule::Undefined => Self::Undefined,
-            RegisterRule::Offset(offset) => Self::AtCfa(*offset),
-            RegisterRule::ValOffset(offset) => Self::Cfa(*offset),
-            RegisterRule::Expression(expression) => match evaluate(expression, section) {
-                Some(Value::Register { register, offset }) => Self::AtRegister { register, offset },
-                _ => Self::Elsewhere,
-            },
-            _ => Self::Elsewhere,
-        }
-    }
+    rule.saved.iter().filter(|saved| **saved == LOST).count()
 }
 
 /// How far a place is from the CFA, in bytes.

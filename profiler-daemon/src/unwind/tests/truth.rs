@@ -21,7 +21,6 @@ use profiler_common::unwind::x86_64::{self, X86_64};
 use super::super::expression::Bytes;
 use super::super::source::Source;
 use super::super::table::Table;
-use super::super::translation::Storage;
 use crate::process::elf::Elf;
 
 const ENCODING: Encoding = Encoding { address_size: 8, format: Format::Dwarf32, version: 4 };
@@ -108,7 +107,7 @@ impl Registers {
 struct Caller<'a> {
     registers: &'a Registers,
     section: &'a EhFrame<Bytes<'a>>,
-    row: &'a UnwindTableRow<usize, Storage>,
+    row: &'a UnwindTableRow<usize>,
     pc: u64,
 }
 
@@ -219,7 +218,7 @@ impl Real {
         for start in starts {
             let frame = index.fde_for_address(&frames, &bases, start, EhFrame::cie_from_offset).unwrap();
             for pc in sampled_addresses(start, frame.len()) {
-                let mut context = UnwindContext::new_in();
+                let mut context = UnwindContext::new();
                 let row = frame.unwind_info_for_address(&frames, &bases, &mut context, pc).unwrap();
                 self.compare_row(row, &frames, pc, frame.is_signal_trampoline(), &mut tally);
             }
@@ -229,7 +228,7 @@ impl Real {
 
     fn compare_row(
         &self,
-        row: &UnwindTableRow<usize, Storage>,
+        row: &UnwindTableRow<usize>,
         section: &EhFrame<Bytes<'_>>,
         pc: u64,
         signal: bool,
