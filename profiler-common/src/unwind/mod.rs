@@ -1,7 +1,7 @@
 //! Walking a user stack by tables: pure steps that the kernel half runs, and that tests run on the host.
 //!
 //! A *table* says for every address of an executable where the caller's registers are: rows of (address, rule), made from
-//! the unwind information every compiler writes. [`walk::step_once`] finds the rule of one frame and applies it. What it
+//! the unwind information every compiler writes. [`walk::step`] finds the rule of one frame and applies it. What it
 //! needs to know about a process comes through the [`walk::Process`] trait: BPF maps and user memory in the kernel, a
 //! recorded stack in a test.
 //!

@@ -102,8 +102,14 @@ pub struct Mappings(Vec<Mapping>);
 impl Mappings {
     /// Reads the executable mappings out of the text of `/proc/PID/maps`.
     pub fn parse(text: &[u8]) -> Self {
-        let lines = text.split(|byte| *byte == b'\n');
-        let mut mappings: Vec<Mapping> = lines.filter_map(parse_line).take(limits::MAPPINGS_PER_IMAGE).collect();
+        let mut mappings: Vec<Mapping> = Vec::new();
+        for line in text.split(|byte| *byte == b'\n') {
+            match parse_line(line) {
+                Some((mapping, Access::Code)) if mappings.len() < limits::MAPPINGS_PER_IMAGE => mappings.push(mapping),
+                Some((reserved, Access::None)) => extend_over_reserved(&mut mappings, &reserved),
+                _ => {}
+            }
+        }
         mappings.sort_by_key(|mapping| mapping.start);
         mappings.dedup_by(|next, earlier| next.start < earlier.end);
         Self(mappings)
@@ -136,12 +142,35 @@ impl Mappings {
     }
 }
 
-fn parse_line(line: &[u8]) -> Option<Mapping> {
+/// What a mapping may be used for, as far as it matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Running code.
+    Code,
+    /// Nothing yet.
+    None,
+}
+
+/// Generated code grows into the memory reserved behind it, faster than mappings are read again: what is reserved counts
+/// as code from the start.
+fn extend_over_reserved(mappings: &mut [Mapping], reserved: &Mapping) {
+    if let Some(last) = mappings.last_mut()
+        && (last.kind, reserved.kind) == (MappingKind::Anonymous, MappingKind::Anonymous)
+        && (last.path.is_empty(), reserved.path.is_empty()) == (true, true)
+        && last.end == reserved.start
+    {
+        last.end = reserved.end;
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<(Mapping, Access)> {
     let mut rest = line;
     let (start, end) = split_text(take_field(&mut rest), '-')?;
-    if take_field(&mut rest).get(2) != Some(&b'x') {
-        return None;
-    }
+    let access = match take_field(&mut rest) {
+        [_, _, b'x', ..] => Access::Code,
+        [b'-', b'-', b'-', ..] => Access::None,
+        _ => return None,
+    };
     let file_offset = FileOffset(parse_hex(text_of(take_field(&mut rest))?)?);
     let (major, minor) = split_text(take_field(&mut rest), ':')?;
     let inode = text_of(take_field(&mut rest))?.parse().ok()?;
@@ -149,7 +178,8 @@ fn parse_line(line: &[u8]) -> Option<Mapping> {
     let (start, end) = (Address(parse_hex(start)?), Address(parse_hex(end)?));
     let inode = MappedInode { major: parse_device(major)?, minor: parse_device(minor)?, inode };
     let kind = kind_of(&path, inode.inode);
-    (start < end).then_some(Mapping { start, end, file_offset, inode, path: path.into(), deleted, kind })
+    let mapping = Mapping { start, end, file_offset, inode, path: path.into(), deleted, kind };
+    (start < end).then_some((mapping, access))
 }
 
 /// The next field, up to a space; leaves the rest behind it.
@@ -308,6 +338,15 @@ mod tests {
             assert_eq!(mappings.find(Address(address)).map(|mapping| mapping.start.0), start);
         }
         assert!(mappings.find(Address(0x3fff)).is_some() && mappings.find(Address(0x4000)).is_none());
+    }
+
+    #[test]
+    fn generated_code_grows_into_what_is_reserved_behind_it() {
+        let maps = "1000-3000 rwxp 0 00:00 0 \n3000-8000 ---p 0 00:00 0 \n9000-a000 ---p 0 00:00 0 \n\
+                    a000-b000 r-xp 0 fe:00 7 /lib/x\nb000-c000 ---p 0 fe:00 7 /lib/x\nc000-d000 ---p 0 00:00 0 \n";
+        let mappings = Mappings::parse(maps.as_bytes());
+        let ranges: Vec<_> = mappings.iter().map(|mapping| (mapping.start.0, mapping.end.0)).collect();
+        assert_eq!(ranges, [(0x1000, 0x8000), (0xa000, 0xb000)]);
     }
 
     #[test]
