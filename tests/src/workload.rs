@@ -113,7 +113,7 @@ pub struct Build<'a> {
 ///
 /// Frame pointers are kept and no call becomes a jump, so that a walk by frame pointers sees every function.
 pub fn compile(name: &str) -> Result<PathBuf> {
-    let flags = ["gcc", "-O2", "-g", "-pthread", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"];
+    let flags = ["gcc", "-O2", "-g", "-pthread", "-fomit-frame-pointer", "-fno-optimize-sibling-calls"];
     build(&Build { source: &format!("{name}.c"), output: name, compiler: &flags, libraries: &[] })
 }
 

@@ -46,6 +46,8 @@ fn five_hundred_short_processes_a_second_are_accounted() -> Result<()> {
     for reason in ["lifecycle_ring_full", "thread_table_full", "stack_ring_full", "undecodable"] {
         ensure!(loss.get(reason).is_none(), "unexpected losses: {loss}");
     }
+    let spaces = || -> Result<u64> { daemon.json("/api/v1/status")?["unwind"]["spaces"].as_u64().context("no spaces") };
+    poll_until(RUN, || Ok((spaces()? <= 1).then_some(()))).context("mappings of processes that ended are kept")?;
     // Figures of wait4 are rounded down, and end a little before the process does.
     let apart = cpu.abs_diff(churn.cpu_ns);
     ensure!(apart <= churn.cpu_ns / 50, "{apart} ns of CPU are not accounted");
