@@ -7,6 +7,7 @@ mod breakdown;
 mod doctor;
 mod failure;
 mod hotspots;
+mod naming_flags;
 mod output;
 mod record;
 mod report_flags;

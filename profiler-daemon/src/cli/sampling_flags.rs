@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::naming_flags::NamingFlags;
 use crate::settings::quantity::{parse_bytes, parse_duration, parse_number};
 use crate::settings::sampling::{FREQUENCY_HZ, HISTORY, HISTORY_BYTES, MAX_THREADS, WAIT_PERIOD, WALK_CAP_HZ, WINDOW};
 use crate::settings::{SamplingSettings, SettingsError, SwitchInChoice, VariantChoice};
@@ -34,6 +35,8 @@ pub(super) struct SamplingFlags {
     /// Load this object instead of the built-in one
     #[arg(long, hide = true, value_name = "FILE")]
     object: Option<PathBuf>,
+    #[command(flatten)]
+    naming: NamingFlags,
 }
 
 /// The flags of the daemon's history.
@@ -74,6 +77,7 @@ impl SamplingFlags {
         let mut settings = SamplingSettings::default();
         self.set_rates(&mut settings)?;
         self.set_kernel_half(&mut settings);
+        self.naming.set(&mut settings)?;
         history.set(&mut settings)?;
         settings.validate()?;
         Ok(settings)
@@ -148,6 +152,7 @@ mod tests {
             variant: Some(VariantWord::Hash),
             switch_in: Some(SwitchInWord::Kprobe),
             object: Some("x.o".into()),
+            naming: NamingFlags { cache_dir: text("/x"), cache_limit: text("64MiB") },
         };
         let history = HistoryFlags { window: text("1s"), history: text("2m"), history_memory: text("64MiB") };
         let expected = SamplingSettings {
@@ -161,8 +166,17 @@ mod tests {
             window: Duration::from_secs(1),
             history: Duration::from_secs(120),
             history_bytes: 64 << 20,
+            cache_dir: Some("/x".into()),
+            cache_limit: 64 << 20,
         };
         assert_eq!(flags.settings(&history), Ok(expected));
+    }
+
+    #[test]
+    fn no_cache_is_kept_where_none_is_wanted() {
+        let naming = NamingFlags { cache_dir: Some("none".to_owned()), cache_limit: None };
+        let flags = SamplingFlags { naming, ..SamplingFlags::default() };
+        assert_eq!(flags.settings(&HistoryFlags::default()).unwrap().cache_dir, None);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub const WALK_CAP_HZ: RangeInclusive<u32> = 1..=1_000_000;
 /// The allowed [`SamplingSettings::max_threads`]: the kernel gives out no more thread ids.
 pub const MAX_THREADS: RangeInclusive<u32> = 16..=4_194_304;
 
+/// The allowed [`SamplingSettings::cache_limit`].
+pub const CACHE_LIMIT: RangeInclusive<usize> = (16 << 20)..=(1 << 40);
+
 /// Everything the pipeline needs to know, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingSettings {
@@ -48,6 +51,10 @@ pub struct SamplingSettings {
     pub switch_in: SwitchInChoice,
     /// Load the objects of this folder instead of the built-in ones.
     pub object: Option<PathBuf>,
+    /// Where files are kept from run to run that are slow to make or to fetch; `None` keeps nothing.
+    pub cache_dir: Option<PathBuf>,
+    /// How much each kind of these files may take, in bytes.
+    pub cache_limit: u64,
 }
 
 impl Default for SamplingSettings {
@@ -63,6 +70,8 @@ impl Default for SamplingSettings {
             variant: VariantChoice::Auto,
             switch_in: SwitchInChoice::Auto,
             object: None,
+            cache_dir: Some("/var/cache/profilerd".into()),
+            cache_limit: 2 << 30,
         }
     }
 }

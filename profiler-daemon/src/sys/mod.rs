@@ -7,4 +7,5 @@ pub mod clock;
 pub mod descriptors;
 pub mod membarrier;
 pub mod openat2;
+pub mod private_directory;
 pub mod usage;
