@@ -50,6 +50,13 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install gcc and the C library's headers",
     },
     Need {
+        name: "C++ compiler and objcopy",
+        rings: &[Ring::Test],
+        find: || find_shown("objcopy").and_then(|_| find_shown("g++")),
+        install: || apt::install(&["g++", "binutils"]),
+        elsewhere: "install g++ and binutils",
+    },
+    Need {
         name: "Rust compiler for bpfel-unknown-none",
         rings: &[Ring::BuildEbpf],
         find: || Compiler::detect().map(|compiler| compiler.version),

@@ -18,6 +18,7 @@ const SEGMENT_NOTE: u32 = 4;
 pub(super) const SECTION_NOBITS: u32 = 8;
 const FLAG_COMPRESSED: u64 = 0x800;
 const NOTE_BUILD_ID: u32 = 3;
+const BUILD_ID_SECTION: &[u8] = b".note.gnu.build-id";
 /// The longest note segment that is searched for a build id.
 const NOTES_BYTES: u64 = 4096;
 /// The longest table of section names that is read.
@@ -67,9 +68,11 @@ impl Elf {
         Ok(Self { header, sections, names, segments, notes })
     }
 
-    /// The build id in hex, if the file has one.
+    /// The build id in hex, if the file has one. In files of debug information the segments lie elsewhere than they claim,
+    /// so the section is asked first.
     pub(super) fn read_build_id(&self, file: &File) -> Option<String> {
-        self.notes.iter().find_map(|&(offset, size)| {
+        let section = self.section(BUILD_ID_SECTION).map(|section| (section.offset(), section.size()));
+        section.iter().chain(&self.notes).find_map(|&(offset, size)| {
             let mut notes = vec![0; size.min(NOTES_BYTES) as usize];
             file.read_exact_at(&mut notes, offset).ok()?;
             find_build_id(&notes)
@@ -78,9 +81,24 @@ impl Elf {
 
     /// Whether a section of this name has content.
     pub(super) fn has(&self, name: &[u8]) -> bool {
-        self.sections
-            .iter()
-            .any(|section| section.name == name && section.kind() != SECTION_NOBITS && section.size() > 0)
+        self.section(name).is_some()
+    }
+
+    /// The section of this name, if it has content.
+    pub(super) fn section(&self, name: &[u8]) -> Option<&Section> {
+        let has_content = |section: &&Section| section.kind() != SECTION_NOBITS && section.size() > 0;
+        self.sections.iter().filter(|section| section.name == name).find(has_content)
+    }
+
+    /// The content of a section that is not compressed; an error if it is longer than `limit_bytes`.
+    pub(super) fn read_section(&self, file: &File, name: &[u8], limit_bytes: u64) -> io::Result<Vec<u8>> {
+        let section = self.section(name).ok_or(io::ErrorKind::NotFound)?;
+        if section.is_compressed() || section.size() > limit_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut content = vec![0; section.size() as usize];
+        file.read_exact_at(&mut content, section.offset())?;
+        Ok(content)
     }
 }
 

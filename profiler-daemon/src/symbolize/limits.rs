@@ -7,6 +7,8 @@ pub const SYMBOL_BYTES_PER_FILE: u64 = 256 << 20;
 pub const SYMBOL_BYTES: u64 = 512 << 20;
 /// Files whose symbols are in memory; each takes two descriptors.
 pub const SYMBOL_FILES: usize = 256;
+/// The largest file of debug information that is looked at; a larger one is not used.
+pub const DEBUG_FILE_BYTES: u64 = 512 << 20;
 /// Segments and sections read of an ELF file; one with more counts as unavailable.
 pub const ELF_SECTIONS: usize = 16_384;
 /// Named addresses of executables remembered.

@@ -12,6 +12,7 @@ mod frames;
 mod kernel;
 pub mod limits;
 mod native;
+mod separate;
 mod symbol_file;
 mod user;
 mod vdso;
@@ -206,5 +207,7 @@ fn state_of(state: RawState, code: CodeKind) -> State {
     }
 }
 
+#[cfg(test)]
+mod programs;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use super::elf::{Elf, Segments};
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
 use super::limits;
+use super::separate::{self, Origin};
 use super::symbol_file::SymbolFile;
 use super::vdso::{VDSO_MODULE, read_vdso};
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
@@ -47,6 +48,7 @@ impl Native {
         &mut self,
         executable: &Executable,
         offset: FileOffset,
+        origin: Option<&Origin<'_>>,
         engine: &mut Engine,
         shared: &mut Shared,
     ) -> Frames {
@@ -54,7 +56,7 @@ impl Native {
         if let Some(known) = self.frames.find(&key) {
             return known.clone();
         }
-        let frames = self.read(executable, offset, engine, shared);
+        let frames = self.read(executable, offset, origin, engine, shared);
         self.frames.insert(key, frames.clone());
         frames
     }
@@ -63,7 +65,7 @@ impl Native {
     pub(super) fn resolve_vdso(&mut self, offset: FileOffset, engine: &mut Engine, shared: &mut Shared) -> Frames {
         let read = || Some(Rc::new(Executable::from_daemon(ExecutableId(0), VDSO_MODULE, read_vdso().ok()?).ok()?));
         match self.vdso.get_or_init(read).clone() {
-            Some(vdso) => self.resolve(&vdso, offset, engine, shared),
+            Some(vdso) => self.resolve(&vdso, offset, None, engine, shared),
             None => unknown(&shared.text(VDSO_MODULE), Reason::FileUnavailable, offset.0),
         }
     }
@@ -77,10 +79,11 @@ impl Native {
         &mut self,
         executable: &Executable,
         offset: FileOffset,
+        origin: Option<&Origin<'_>>,
         engine: &mut Engine,
         shared: &mut Shared,
     ) -> Frames {
-        self.load(executable, engine);
+        self.load(executable, origin, engine);
         let module = self.modules.find(&executable.id).expect("the module was just loaded");
         let name = &executable.name;
         let Some(symbols) = &module.symbols else {
@@ -97,11 +100,11 @@ impl Native {
         shared.functions(functions, FrameKind::Native, name, address)
     }
 
-    fn load(&mut self, executable: &Executable, engine: &mut Engine) {
+    fn load(&mut self, executable: &Executable, origin: Option<&Origin<'_>>, engine: &mut Engine) {
         if self.modules.find(&executable.id).is_some() {
             return;
         }
-        let read = executable.file().and_then(|file| Module::read(&file).ok());
+        let read = executable.file().and_then(|file| Module::read(&file, executable, origin).ok());
         let module = read.unwrap_or_else(Module::unavailable);
         self.bytes += module.bytes();
         let forgotten = self.modules.insert(executable.id, module);
@@ -123,9 +126,9 @@ impl Native {
 }
 
 impl Module {
-    fn read(file: &File) -> io::Result<Self> {
+    fn read(file: &File, executable: &Executable, origin: Option<&Origin<'_>>) -> io::Result<Self> {
         let elf = Elf::read(file)?;
-        let symbols = Some(SymbolFile::create(file, &elf)?);
+        let symbols = Some(copy_symbols(file, &elf, executable, origin)?);
         Ok(Self { segments: elf.segments, symbols })
     }
 
@@ -136,6 +139,19 @@ impl Module {
     fn bytes(&self) -> u64 {
         self.symbols.as_ref().map_or(0, |symbols| symbols.bytes)
     }
+}
+
+/// The symbols of the executable, or those of the file that has its debug information.
+fn copy_symbols(
+    file: &File,
+    elf: &Elf,
+    executable: &Executable,
+    origin: Option<&Origin<'_>>,
+) -> io::Result<SymbolFile> {
+    let has_debug = elf.has(b".debug_info");
+    let separate = if has_debug { None } else { separate::find(file, elf, &executable.facts, origin) };
+    let copied = separate.and_then(|(file, elf)| SymbolFile::copy(&file, &elf).ok());
+    copied.map_or_else(|| SymbolFile::copy(file, elf), Ok)
 }
 
 fn unknown(module: &Arc<str>, reason: Reason, address: u64) -> Frames {

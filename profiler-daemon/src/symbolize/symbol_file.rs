@@ -9,13 +9,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::elf::{Elf, HEADER_BYTES, SECTION_NOBITS, broken, u32_at, u64_at};
 use super::limits;
-use crate::sys::openat2;
 
 /// The sections that hold symbols.
 const SYMBOL_SECTIONS: [&[u8]; 5] = [b".symtab", b".strtab", b".dynsym", b".dynstr", b".symtab_shndx"];
@@ -35,8 +34,6 @@ const DEBUG_SECTIONS: [&[u8]; 11] = [
 ];
 /// The section that says that a part of the debug information is in yet another file, which is not followed.
 const ALTERNATE_LINKS: [&[u8]; 2] = [b".gnu_debugaltlink", b".debug_sup"];
-/// Where distributions install the debug information they split off.
-const DEBUG_DIRECTORY: &str = "/usr/lib/debug/.build-id";
 /// The mark of a section compressed with zlib; other methods are not read.
 const COMPRESSED_ZLIB: u32 = 1;
 const COMPRESSION_HEADER_BYTES: usize = 24;
@@ -54,21 +51,8 @@ pub(super) struct SymbolFile {
 }
 
 impl SymbolFile {
-    /// Copies what names the code of `source`, preferring the debug information its distribution installed apart.
-    pub(super) fn create(source: &File, elf: &Elf) -> io::Result<Self> {
-        let separate = if elf.has(b".debug_info") { None } else { open_separate(source, elf) };
-        match separate {
-            Some((file, elf)) => Self::copy(&file, &elf),
-            None => Self::copy(source, elf),
-        }
-    }
-
-    /// The path under which this process can open it.
-    pub(super) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-    }
-
-    fn copy(source: &File, elf: &Elf) -> io::Result<Self> {
+    /// Copies what names the code of `source`; without the debug information if that is too large or cannot be read.
+    pub(super) fn copy(source: &File, elf: &Elf) -> io::Result<Self> {
         let debug = elf.has(b".debug_info") && !ALTERNATE_LINKS.iter().any(|link| elf.has(link));
         match Self::copy_sections(source, elf, debug) {
             Err(error) if debug && error.kind() != io::ErrorKind::UnexpectedEof => {
@@ -76,6 +60,11 @@ impl SymbolFile {
             }
             copied => copied,
         }
+    }
+
+    /// The path under which this process can open it.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
     fn copy_sections(source: &File, elf: &Elf, debug: bool) -> io::Result<Self> {
@@ -172,17 +161,6 @@ impl Read for Part<'_> {
     }
 }
 
-/// The debug information the host has for the build id of a file. The id is all the file decides about the path.
-fn open_separate(source: &File, elf: &Elf) -> Option<(File, Elf)> {
-    let id = elf.read_build_id(source)?;
-    let (directory, name) = id.split_at_checked(2)?;
-    let path = Path::new(DEBUG_DIRECTORY).join(directory).join(format!("{name}.debug"));
-    let file = openat2::open_regular_link(&path).ok()?;
-    let trusted = openat2::read_facts(&file).ok()?.uid == 0;
-    let elf = Elf::read(&file).ok()?;
-    (trusted && elf.has(b".symtab")).then_some((file, elf))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +176,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_symbols_and_lines_and_no_code() {
         let source = File::open(env::current_exe().unwrap()).unwrap();
-        let copy = SymbolFile::create(&source, &Elf::read(&source).unwrap()).unwrap();
+        let copy = SymbolFile::copy(&source, &Elf::read(&source).unwrap()).unwrap();
         let elf = Elf::read(&copy.file).unwrap();
         assert!(elf.has(b".symtab") && elf.has(b".debug_info") && !elf.has(b".text"));
         assert!(copy.has_debug && !copy.is_stripped && copy.bytes < source.metadata().unwrap().len());
@@ -209,7 +187,7 @@ mod tests {
         let mut content = std::fs::read(env::current_exe().unwrap()).unwrap();
         let elf = Elf::read(&memory_file(&content)).unwrap();
         content.truncate(4096);
-        assert!(SymbolFile::create(&memory_file(&content), &elf).is_err());
+        assert!(SymbolFile::copy(&memory_file(&content), &elf).is_err());
     }
 
     #[test]

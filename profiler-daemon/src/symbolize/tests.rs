@@ -37,7 +37,7 @@ fn task(process: ProcessId, kernel: bool) -> Arc<Task> {
     Arc::new(Task { process, thread, process_name: "x".into(), thread_name: "x".into(), kernel })
 }
 
-fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
+pub(super) fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
     let sample = RawSample { task: 0, state, idle: false, stack: 0, weight_ns: 5, count: 2, variance_ns2: 1.0 };
     RawWindow {
         tasks: vec![task(stack.image.process, kernel_task)],
@@ -47,7 +47,7 @@ fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
     }
 }
 
-fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
+pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
     RawStack { image, on_cpu: true, kernel: Box::default(), user: user.into() }
 }
 
@@ -66,7 +66,7 @@ fn own_frames(user: &[u64]) -> Vec<Arc<Frame>> {
 }
 
 /// Symbolizes one stack of a made-up process, and tells the state of its sample.
-fn fixture_profile(process: FixtureProcess, user: &[u64]) -> Profile {
+pub(super) fn fixture_profile(process: FixtureProcess, user: &[u64]) -> Profile {
     let (world, registry) = (FixtureWorld::default(), Registry::new());
     world.insert(7, process);
     registry.observe(fixture_image(), &world);

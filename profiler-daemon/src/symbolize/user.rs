@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::engine::Engine;
 use super::frames::Shared;
 use super::native::Native;
+use super::separate::Origin;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
 use crate::profile::{Frame, FrameKind, ImageId, Name, Reason};
@@ -64,7 +65,8 @@ impl UserFrames<'_> {
         match (mapping.kind, executable) {
             (MappingKind::File, Some(executable)) => {
                 let offset = mapping.offset_of(address);
-                let found = self.native.resolve(executable, offset, self.engine, self.shared);
+                let origin = Origin { process: image.id.process, mapping, world: self.world };
+                let found = self.native.resolve(executable, offset, Some(&origin), self.engine, self.shared);
                 frames.extend(found.iter().cloned());
             }
             (MappingKind::File, None) => frames.push(self.without_file(mapping, address)),
