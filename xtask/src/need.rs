@@ -57,6 +57,13 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install g++ and binutils",
     },
     Need {
+        name: "Go",
+        rings: &[Ring::Test],
+        find: || find_shown("go"),
+        install: || apt::install(&["golang-go"]),
+        elsewhere: "install Go 1.18 or newer",
+    },
+    Need {
         name: "Rust compiler for bpfel-unknown-none",
         rings: &[Ring::BuildEbpf],
         find: || Compiler::detect().map(|compiler| compiler.version),

@@ -89,17 +89,6 @@ impl Elf {
         let has_content = |section: &&Section| section.kind() != SECTION_NOBITS && section.size() > 0;
         self.sections.iter().filter(|section| section.name == name).find(has_content)
     }
-
-    /// The content of a section that is not compressed; an error if it is longer than `limit_bytes`.
-    pub(super) fn read_section(&self, file: &File, name: &[u8], limit_bytes: u64) -> io::Result<Vec<u8>> {
-        let section = self.section(name).ok_or(io::ErrorKind::NotFound)?;
-        if section.is_compressed() || section.size() > limit_bytes {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let mut content = vec![0; section.size() as usize];
-        file.read_exact_at(&mut content, section.offset())?;
-        Ok(content)
-    }
 }
 
 impl Section {
@@ -111,12 +100,31 @@ impl Section {
         u64_at(&self.raw, 8) & FLAG_COMPRESSED != 0
     }
 
+    /// Where it is loaded, as an address of the module.
+    pub(super) fn address(&self) -> u64 {
+        u64_at(&self.raw, 16)
+    }
+
     pub(super) fn offset(&self) -> u64 {
         u64_at(&self.raw, 24)
     }
 
     pub(super) fn size(&self) -> u64 {
         u64_at(&self.raw, 32)
+    }
+
+    /// The content, if it is not compressed; an error if it is longer than `limit_bytes`.
+    pub(super) fn read(&self, file: &File, limit_bytes: u64) -> io::Result<Vec<u8>> {
+        if self.is_compressed() || self.size() > limit_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        // What the file is too short for is not allocated.
+        if self.offset().saturating_add(self.size()) > file.metadata()?.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut content = vec![0; self.size() as usize];
+        file.read_exact_at(&mut content, self.offset())?;
+        Ok(content)
     }
 
     /// Makes the header say that the content is `size` plain bytes at `offset`.

@@ -25,3 +25,9 @@ pub const TEXT_BYTES: usize = 1024;
 pub const INLINED: usize = 64;
 /// Kernel frames at the leaf among which the scheduler's entry is looked for.
 pub const LEAF_FRAMES: usize = 24;
+/// Steps followed in a table of a Go function's lines; code that lies beyond has no line.
+pub const GO_STEPS: usize = 1 << 16;
+/// Bytes of relocations searched for the beginning of a Go program's code; in a longer table it is not found.
+pub const GO_RELOCATION_BYTES: u64 = 64 << 20;
+/// Bytes that may follow the Go code in its section, for alignment, if nothing else is to be in it.
+pub const GO_TEXT_REST: u64 = 64;

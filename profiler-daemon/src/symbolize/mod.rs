@@ -9,6 +9,7 @@ mod demangle;
 mod elf;
 mod engine;
 mod frames;
+mod go_table;
 mod kernel;
 pub mod limits;
 mod native;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::elf::{Elf, Segments};
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
+use super::go_table::GoTable;
 use super::limits;
 use super::separate::{self, Origin};
 use super::symbol_file::SymbolFile;
@@ -31,6 +32,8 @@ struct Module {
     segments: Segments,
     /// `None` if the file could not be read.
     symbols: Option<SymbolFile>,
+    /// The Go runtime's own names, where there is no debug information.
+    go_table: Option<GoTable>,
 }
 
 impl Native {
@@ -92,7 +95,11 @@ impl Native {
         let Some(address) = module.segments.address_of(offset) else {
             return unknown(name, Reason::NoSymbol, offset.0);
         };
-        let functions = engine.resolve_native(&symbols.path(), address, symbols.has_debug);
+        let go_function = module.go_table.as_ref().and_then(|table| table.resolve(address));
+        let functions = match go_function {
+            Some(function) => vec![function],
+            None => engine.resolve_native(&symbols.path(), address, symbols.has_debug),
+        };
         if functions.is_empty() {
             let reason = if symbols.is_stripped { Reason::Stripped } else { Reason::NoSymbol };
             return unknown(name, reason, address);
@@ -128,16 +135,18 @@ impl Native {
 impl Module {
     fn read(file: &File, executable: &Executable, origin: Option<&Origin<'_>>) -> io::Result<Self> {
         let elf = Elf::read(file)?;
-        let symbols = Some(copy_symbols(file, &elf, executable, origin)?);
-        Ok(Self { segments: elf.segments, symbols })
+        let symbols = copy_symbols(file, &elf, executable, origin)?;
+        let go_table = if symbols.has_debug { None } else { GoTable::read(file, &elf).ok() };
+        Ok(Self { segments: elf.segments, symbols: Some(symbols), go_table })
     }
 
     fn unavailable() -> Self {
-        Self { segments: Segments::default(), symbols: None }
+        Self { segments: Segments::default(), symbols: None, go_table: None }
     }
 
     fn bytes(&self) -> u64 {
-        self.symbols.as_ref().map_or(0, |symbols| symbols.bytes)
+        let symbols = self.symbols.as_ref().map_or(0, |symbols| symbols.bytes);
+        symbols + self.go_table.as_ref().map_or(0, GoTable::bytes)
     }
 }
 

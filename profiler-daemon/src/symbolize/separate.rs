@@ -67,7 +67,7 @@ struct Link {
 
 impl Link {
     fn read(source: &File, elf: &Elf) -> Option<Self> {
-        Self::decode(&elf.read_section(source, LINK_SECTION, LINK_BYTES).ok()?)
+        Self::decode(&elf.section(LINK_SECTION)?.read(source, LINK_BYTES).ok()?)
     }
 
     /// The name ends with a zero and is filled up to a multiple of four bytes; the checksum follows.

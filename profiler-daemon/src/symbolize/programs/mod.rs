@@ -30,6 +30,15 @@ impl Program {
         program.run_tool("g++", arguments).then_some(program)
     }
 
+    /// Builds the Go program without symbols and debug information.
+    fn build_go(flags: &[&str], linker_flags: &str, source: &str) -> Option<Self> {
+        let program = Self { folder: tempfile::tempdir().unwrap() };
+        fs::write(program.path("shop.go"), source).unwrap();
+        let linked = format!("-ldflags=-s -w {linker_flags}");
+        let arguments = ["build", &linked].into_iter().chain(flags.iter().copied()).chain(["-o", "shop", "shop.go"]);
+        program.run_tool("go", arguments).then_some(program)
+    }
+
     /// The path of a file of the folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -37,7 +46,8 @@ impl Program {
 
     /// Runs a tool in the folder. False, after saying so, if there is no such tool.
     pub(super) fn run_tool<S: AsRef<OsStr>>(&self, tool: &str, arguments: impl IntoIterator<Item = S>) -> bool {
-        match Command::new(tool).args(arguments).current_dir(self.folder.path()).status() {
+        let environment = [("GO111MODULE", "off"), ("GOTOOLCHAIN", "local")];
+        match Command::new(tool).args(arguments).envs(environment).current_dir(self.folder.path()).status() {
             Ok(status) => assert!(status.success(), "{tool} failed: {status}"),
             Err(error) => return skip(&format!("{tool} cannot be run: {error}")),
         }
@@ -238,4 +248,29 @@ fn a_file_that_a_link_does_not_mean_is_not_used() {
 fn a_symbol_table_without_debug_information_gives_names() {
     let Some(program) = Program::build_cpp(&["-O1"]) else { return };
     assert_names_only(&program.frames(), "no debug information");
+}
+
+/// Fails unless all frames have what the runtime of Go knows of them.
+fn assert_go_lines(frames: &[Vec<Arc<Frame>>], what: &str) {
+    let said: Vec<_> = frames.iter().map(|stack| said(&stack[0])).collect();
+    let file = Some("shop.go");
+    assert_eq!(said[0], ("main.price", file, Some(13), false), "{what}");
+    assert_eq!(said[1], ("main.(*basket[...]).total", file, Some(21), false), "{what}");
+    assert_eq!(said[2], ("main.main.func1", file, Some(37), false), "{what}");
+    assert_eq!(said[3], ("main.apply", None, None, false), "{what}: the line is one of the inlined function's");
+}
+
+#[test]
+fn go_functions_of_a_stripped_program_are_named_by_their_runtimes_table() {
+    let plain = include_str!("shop.go");
+    let with_c = plain.replacen("package main", "package main; import \"C\"", 1);
+    for (flags, linker_flags, source) in [
+        (&[][..], "", plain),
+        (&["-buildmode=pie"], "", plain),
+        (&[], "-linkmode=external", &with_c),
+        (&["-buildmode=pie"], "-linkmode=external", &with_c),
+    ] {
+        let Some(program) = Program::build_go(flags, linker_flags, source) else { return };
+        assert_go_lines(&program.frames(), &format!("{flags:?} {linker_flags}"));
+    }
 }
