@@ -20,6 +20,7 @@ use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
 use crate::settings::{SamplingSettings, Selector};
 use crate::store::Ring;
+use crate::symbolize::Debuginfod;
 use crate::sys::clock::SteadyClock;
 use crate::sys::descriptors;
 
@@ -37,7 +38,8 @@ impl Service {
         if !in_initial_pid_namespace() {
             return Err(LoadError::NotInInitialPidNamespace.into());
         }
-        let service = Self::launch(settings, Kernel::load(settings)?)?;
+        let debuginfod = start_debuginfod(settings)?;
+        let service = Self::launch(settings, Kernel::load(settings)?, debuginfod)?;
         for selector in selectors {
             service.select(selector.clone(), None).map_err(|error| match error {
                 AddError::Process(error) => StartError::Select(error),
@@ -48,7 +50,11 @@ impl Service {
         Ok(service)
     }
 
-    fn launch(settings: &SamplingSettings, kernel: (Kernel, crate::bpf::Rings)) -> Result<Arc<Self>, StartError> {
+    fn launch(
+        settings: &SamplingSettings,
+        kernel: (Kernel, crate::bpf::Rings),
+        debuginfod: Option<Debuginfod>,
+    ) -> Result<Arc<Self>, StartError> {
         // The executables of processes are kept open; with the old limit, fewer are.
         if let Err(error) = descriptors::raise_limit() {
             tracing::warn!("failed to raise the limit on open files: {error}");
@@ -67,7 +73,7 @@ impl Service {
         let threads = Threads::new();
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
-        threads.start("namer", move || namer::run(&to_store, to_name))?;
+        threads.start("namer", move || namer::run(&to_store, to_name, debuginfod))?;
         Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads }))
     }
 
@@ -204,6 +210,15 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+/// The servers the user named, if any.
+fn start_debuginfod(settings: &SamplingSettings) -> Result<Option<Debuginfod>, StartError> {
+    let Some(directory) = settings.cache_dir.as_ref().filter(|_| !settings.debuginfod.is_empty()) else {
+        return Ok(None);
+    };
+    let started = Debuginfod::start(&settings.debuginfod, directory, settings.cache_limit);
+    started.map(Some).map_err(|error| StartError::Cache { path: directory.clone(), error })
 }
 
 /// Adds each amendment to the window it belongs to.

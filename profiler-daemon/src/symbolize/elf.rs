@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::limits;
 use crate::process::FileOffset;
@@ -42,6 +43,10 @@ pub(super) struct Section {
     pub(super) name: Vec<u8>,
 }
 
+/// What tells a build of a program from all others, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct BuildId(Arc<str>);
+
 /// Which part of a file is loaded at which address of the module.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Segments(Vec<Segment>);
@@ -68,9 +73,9 @@ impl Elf {
         Ok(Self { header, sections, names, segments, notes })
     }
 
-    /// The build id in hex, if the file has one. In files of debug information the segments lie elsewhere than they claim,
+    /// The build id, if the file has one. In files of debug information the segments lie elsewhere than they claim,
     /// so the section is asked first.
-    pub(super) fn read_build_id(&self, file: &File) -> Option<String> {
+    pub(super) fn read_build_id(&self, file: &File) -> Option<BuildId> {
         let section = self.section(BUILD_ID_SECTION).map(|section| (section.offset(), section.size()));
         section.iter().chain(&self.notes).find_map(|&(offset, size)| {
             let mut notes = vec![0; size.min(NOTES_BYTES) as usize];
@@ -88,6 +93,19 @@ impl Elf {
     pub(super) fn section(&self, name: &[u8]) -> Option<&Section> {
         let has_content = |section: &&Section| section.kind() != SECTION_NOBITS && section.size() > 0;
         self.sections.iter().filter(|section| section.name == name).find(has_content)
+    }
+}
+
+impl BuildId {
+    /// `None` for an id too short to be the only one, or too long to be a file's name.
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let text = || bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        limits::BUILD_ID_BYTES.contains(&bytes.len()).then(|| Self(text()))
+    }
+
+    /// Digits and lower-case letters only.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -194,14 +212,14 @@ fn name_sections(file: &File, sections: &mut [Section], names: usize) {
     }
 }
 
-fn find_build_id(notes: &[u8]) -> Option<String> {
+fn find_build_id(notes: &[u8]) -> Option<BuildId> {
     let mut rest = notes;
     while rest.len() >= 12 {
         let (name, content, kind) = (u32_at(rest, 0) as usize, u32_at(rest, 4) as usize, u32_at(rest, 8));
         let content_at = 12usize.checked_add(name.checked_next_multiple_of(4)?)?;
         let end = content_at.checked_add(content)?;
         if kind == NOTE_BUILD_ID && rest.get(12..16) == Some(b"GNU\0") {
-            return Some(rest.get(content_at..end)?.iter().map(|byte| format!("{byte:02x}")).collect());
+            return BuildId::new(rest.get(content_at..end)?);
         }
         rest = rest.get(end.checked_next_multiple_of(4)?..)?;
     }
@@ -237,7 +255,7 @@ mod tests {
         let file = File::open(env::current_exe().unwrap()).unwrap();
         let elf = Elf::read(&file).unwrap();
         assert!(elf.has(b".symtab") && elf.has(b".debug_line") && elf.has(b".text") && !elf.has(b".bss"));
-        assert!(elf.read_build_id(&file).is_none_or(|id| id.len() >= 16));
+        assert!(elf.read_build_id(&file).is_none_or(|id| id.as_str().len() >= 16));
         assert_eq!(elf.segments.address_of(FileOffset(0)), Some(0));
         assert_eq!(elf.segments.address_of(FileOffset(u64::MAX)), None);
     }
@@ -252,9 +270,17 @@ mod tests {
     fn a_build_id_is_found_behind_other_notes() {
         let mut notes = [4u32, 5, 1].map(u32::to_le_bytes).concat();
         notes.extend(b"GNU\0abcde\0\0\0");
-        notes.extend([4u32, 3, NOTE_BUILD_ID].map(u32::to_le_bytes).concat());
-        notes.extend(b"GNU\0\x01\xab\xff");
-        assert_eq!(find_build_id(&notes).as_deref(), Some("01abff"));
+        notes.extend([4u32, 8, NOTE_BUILD_ID].map(u32::to_le_bytes).concat());
+        notes.extend(b"GNU\0\x01\xab\xff\0\0\0\0\x10");
+        assert_eq!(find_build_id(&notes).unwrap().as_str(), "01abff0000000010");
         assert_eq!(find_build_id(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn a_build_id_that_is_too_short_or_too_long_is_none() {
+        assert_eq!(
+            [0, 7, 8, 20, 64, 65].map(|length| BuildId::new(&vec![0; length]).is_some()),
+            [false, false, true, true, true, false]
+        );
     }
 }

@@ -1,5 +1,10 @@
 //! Every bound of this room.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::debuginfod::DownloadBounds;
+
 /// Bytes of symbols and debug information taken of one file; above it the debug information is left out, and above it even
 /// without, the file counts as unavailable.
 pub const SYMBOL_BYTES_PER_FILE: u64 = 256 << 20;
@@ -31,3 +36,21 @@ pub const GO_STEPS: usize = 1 << 16;
 pub const GO_RELOCATION_BYTES: u64 = 64 << 20;
 /// Bytes that may follow the Go code in its section, for alignment, if nothing else is to be in it.
 pub const GO_TEXT_REST: u64 = 64;
+/// The length of a build id, in bytes; others are not looked for.
+pub const BUILD_ID_BYTES: RangeInclusive<usize> = 8..=64;
+/// Files of debug information that wait to be fetched; further ones are not asked for until their executables are read again.
+pub const DOWNLOADS_WAITING: usize = 512;
+/// Build ids remembered as asked for.
+pub const DOWNLOADS_REMEMBERED: usize = 16_384;
+/// How long a build id is not asked for again.
+pub const DOWNLOAD_AGAIN: Duration = Duration::from_secs(3600);
+/// How often a file is asked for whose server did not answer, or not to the end.
+pub const DOWNLOAD_TRIES: u32 = 3;
+/// How long fetching a file may take, and how large it may be; what takes longer is tried again, what is larger is not used.
+pub const DOWNLOAD: DownloadBounds = DownloadBounds {
+    connect: Duration::from_secs(10),
+    answer: Duration::from_secs(60),
+    whole: Duration::from_secs(300),
+    retry: Duration::from_secs(60),
+    file_bytes: DEBUG_FILE_BYTES,
+};

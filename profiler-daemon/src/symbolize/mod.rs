@@ -5,6 +5,7 @@
 //! The library behind it is bound to one thread, so a [`Symbolizer`] lives on a thread of its own.
 
 mod code_kind;
+mod debuginfod;
 mod demangle;
 mod elf;
 mod engine;
@@ -18,6 +19,7 @@ mod symbol_file;
 mod user;
 mod vdso;
 
+pub use debuginfod::Debuginfod;
 pub use kernel::KERNEL_MODULE;
 pub use vdso::VDSO_MODULE;
 
@@ -64,16 +66,17 @@ impl Default for Symbolizer {
 impl Symbolizer {
     /// A symbolizer that attaches to runtimes only when it names stacks; processes that ended before stay without.
     pub fn new() -> Self {
-        Self::with_runtimes(Arc::default())
+        Self::with_sources(Arc::default(), None)
     }
 
-    /// A symbolizer that shares its runtimes with the thread that observes processes while they live.
-    pub fn with_runtimes(runtimes: Arc<Runtimes>) -> Self {
+    /// A symbolizer that shares its runtimes with the thread that observes processes while they live, and that asks servers
+    /// for debug information if it is given some.
+    pub fn with_sources(runtimes: Arc<Runtimes>, debuginfod: Option<Debuginfod>) -> Self {
         Self {
             engine: Engine::new(),
             shared: Shared::new(),
             kernel: KernelFrames::new(),
-            native: Native::new(),
+            native: Native::new(debuginfod),
             runtimes,
         }
     }
@@ -86,6 +89,7 @@ impl Symbolizer {
     /// Names all stacks of a window. Images that `registry` does not know yet are not read now: their processes may be
     /// gone, or not the same any more.
     pub fn symbolize(&mut self, window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
+        self.native.forget_outdated(&mut self.engine);
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();

@@ -1,12 +1,14 @@
 //! Addresses in executables and libraries: file offsets into frames, remembered per executable.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::elf::{Elf, Segments};
+use super::debuginfod::Debuginfod;
+use super::elf::{BuildId, Elf, Segments};
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
 use super::go_table::GoTable;
@@ -23,6 +25,7 @@ pub(super) struct Native {
     modules: RecentMap<ExecutableId, Module>,
     bytes: u64,
     frames: RecentMap<(ExecutableId, FileOffset), Frames>,
+    debuginfod: Option<Debuginfod>,
     vdso: OnceCell<Option<Rc<Executable>>>,
 }
 
@@ -34,11 +37,15 @@ struct Module {
     symbols: Option<SymbolFile>,
     /// The Go runtime's own names, where there is no debug information.
     go_table: Option<GoTable>,
+    /// Whose debug information is looked for on servers.
+    wanted: Option<BuildId>,
 }
 
 impl Native {
-    pub(super) fn new() -> Self {
+    /// `debuginfod` is asked for debug information that this host does not have.
+    pub(super) fn new(debuginfod: Option<Debuginfod>) -> Self {
         Self {
+            debuginfod,
             modules: RecentMap::new(limits::SYMBOL_FILES),
             bytes: 0,
             frames: RecentMap::new(limits::NATIVE_FRAMES),
@@ -71,6 +78,25 @@ impl Native {
             Some(vdso) => self.resolve(&vdso, offset, None, engine, shared),
             None => unknown(&shared.text(VDSO_MODULE), Reason::FileUnavailable, offset.0),
         }
+    }
+
+    /// Forgets the executables whose debug information arrived meanwhile, so that they are read again.
+    pub(super) fn forget_outdated(&mut self, engine: &mut Engine) {
+        let arrived = self.debuginfod.as_ref().map(Debuginfod::take_arrived).unwrap_or_default();
+        if arrived.is_empty() {
+            return;
+        }
+        let mut outdated = HashSet::new();
+        self.modules.retain(|id, module| {
+            if module.wanted.as_ref().is_some_and(|wanted| arrived.contains(wanted)) {
+                outdated.insert(*id);
+            }
+            true
+        });
+        self.frames.retain(|(id, _), _| !outdated.contains(id));
+        let modules = &mut self.modules;
+        let forgotten = outdated.into_iter().filter_map(|id| Some((id, modules.remove(&id)?))).collect();
+        self.forget(forgotten, engine);
     }
 
     /// How many executables have their symbols in memory, and how much memory that takes.
@@ -111,7 +137,8 @@ impl Native {
         if self.modules.find(&executable.id).is_some() {
             return;
         }
-        let read = executable.file().and_then(|file| Module::read(&file, executable, origin).ok());
+        let read =
+            executable.file().and_then(|file| Module::read(&file, executable, origin, self.debuginfod.as_mut()).ok());
         let module = read.unwrap_or_else(Module::unavailable);
         self.bytes += module.bytes();
         let forgotten = self.modules.insert(executable.id, module);
@@ -133,15 +160,28 @@ impl Native {
 }
 
 impl Module {
-    fn read(file: &File, executable: &Executable, origin: Option<&Origin<'_>>) -> io::Result<Self> {
+    fn read(
+        file: &File,
+        executable: &Executable,
+        origin: Option<&Origin<'_>>,
+        debuginfod: Option<&mut Debuginfod>,
+    ) -> io::Result<Self> {
         let elf = Elf::read(file)?;
-        let symbols = copy_symbols(file, &elf, executable, origin)?;
+        let (mut separate, mut wanted) = (None, None);
+        if !elf.has(b".debug_info") {
+            separate = separate::find(file, &elf, &executable.facts, origin);
+            if let (None, Some(servers), Some(_)) = (&separate, debuginfod, origin) {
+                wanted = elf.read_build_id(file);
+                separate = wanted.as_ref().and_then(|id| servers.find_or_ask(id));
+            }
+        }
+        let symbols = copy_symbols(file, &elf, separate)?;
         let go_table = if symbols.has_debug { None } else { GoTable::read(file, &elf).ok() };
-        Ok(Self { segments: elf.segments, symbols: Some(symbols), go_table })
+        Ok(Self { segments: elf.segments, symbols: Some(symbols), go_table, wanted })
     }
 
     fn unavailable() -> Self {
-        Self { segments: Segments::default(), symbols: None, go_table: None }
+        Self { segments: Segments::default(), symbols: None, go_table: None, wanted: None }
     }
 
     fn bytes(&self) -> u64 {
@@ -150,15 +190,8 @@ impl Module {
     }
 }
 
-/// The symbols of the executable, or those of the file that has its debug information.
-fn copy_symbols(
-    file: &File,
-    elf: &Elf,
-    executable: &Executable,
-    origin: Option<&Origin<'_>>,
-) -> io::Result<SymbolFile> {
-    let has_debug = elf.has(b".debug_info");
-    let separate = if has_debug { None } else { separate::find(file, elf, &executable.facts, origin) };
+/// The symbols of the file that has the debug information of the executable, or the executable's own.
+fn copy_symbols(file: &File, elf: &Elf, separate: Option<(File, Elf)>) -> io::Result<SymbolFile> {
     let copied = separate.and_then(|(file, elf)| SymbolFile::copy(&file, &elf).ok());
     copied.map_or_else(|| SymbolFile::copy(file, elf), Ok)
 }

@@ -50,7 +50,7 @@ pub(super) fn find(source: &File, elf: &Elf, facts: &FileFacts, origin: Option<&
 /// The id is all the file decides about the path.
 fn find_by_build_id(source: &File, elf: &Elf) -> Option<(File, Elf)> {
     let id = elf.read_build_id(source)?;
-    let (directory, name) = id.split_at_checked(2)?;
+    let (directory, name) = id.as_str().split_at(2);
     let path = Path::new(DEBUG_DIRECTORY).join(".build-id").join(directory).join(format!("{name}.debug"));
     let file = openat2::open_regular_link(&path).ok()?;
     let trusted = is_from_host(&read_facts(&file).ok()?);

@@ -37,7 +37,7 @@ fn task(process: ProcessId, kernel: bool) -> Arc<Task> {
     Arc::new(Task { process, thread, process_name: "x".into(), thread_name: "x".into(), kernel })
 }
 
-pub(super) fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
+fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
     let sample = RawSample { task: 0, state, idle: false, stack: 0, weight_ns: 5, count: 2, variance_ns2: 1.0 };
     RawWindow {
         tasks: vec![task(stack.image.process, kernel_task)],

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::tests::{fixture_profile, user_stack, window};
+use super::tests::{fixture_profile, user_stack};
 use super::*;
 use crate::process::ProcWorld;
 use crate::process::fixture::FixtureProcess;
@@ -55,20 +55,13 @@ impl Program {
     }
 
     /// Runs the program and names each of the addresses it prints, as if it were interrupted there.
-    pub(super) fn frames(&self) -> Vec<Vec<Arc<Frame>>> {
-        self.frames_by(&mut Symbolizer::new())
+    fn frames(&self) -> Vec<Vec<Arc<Frame>>> {
+        self.run().frames(&mut Symbolizer::new())
     }
 
-    /// Like [`Self::frames`], with a symbolizer that may know things already.
-    pub(super) fn frames_by(&self, symbolizer: &mut Symbolizer) -> Vec<Vec<Arc<Frame>>> {
-        let running = Running::start(&self.path("shop"));
-        let (registry, image) = (Registry::new(), running.image());
-        registry.observe(image, &ProcWorld).expect("the program waits");
-        let mut name = |address: u64| {
-            let raw = window(user_stack(image, &[address]), RawState::OnCpu, false);
-            symbolizer.symbolize(raw, &registry, &ProcWorld).stacks[0].frames.to_vec()
-        };
-        running.addresses().map(&mut name).collect()
+    /// Runs the program until it waits.
+    pub(super) fn run(&self) -> Running {
+        Running::start(&self.path("shop"))
     }
 }
 
@@ -80,9 +73,11 @@ fn skip(why: &str) -> bool {
 }
 
 /// A program that printed its line and waits.
-struct Running {
+pub(super) struct Running {
     child: Child,
-    line: String,
+    addresses: Vec<u64>,
+    registry: Registry,
+    image: ImageId,
 }
 
 impl Running {
@@ -90,17 +85,21 @@ impl Running {
         let mut child = Command::new(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, line }
+        let parse = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).unwrap();
+        let start_ns = read_stat(child.id(), &ProcWorld).unwrap().start_ticks * TICK_NS;
+        let image = ImageId { process: ProcessId { pid: child.id(), start_ns }, exec_ns: 0 };
+        let registry = Registry::new();
+        registry.observe(image, &ProcWorld).expect("the program waits");
+        Self { child, addresses: line.split_whitespace().map(parse).collect(), registry, image }
     }
 
-    fn addresses(&self) -> impl Iterator<Item = u64> {
-        self.line.split_whitespace().map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).unwrap())
-    }
-
-    fn image(&self) -> ImageId {
-        let pid = self.child.id();
-        let start_ns = read_stat(pid, &ProcWorld).unwrap().start_ticks * TICK_NS;
-        ImageId { process: ProcessId { pid, start_ns }, exec_ns: 0 }
+    /// The frames of each of the addresses it printed, as if it were interrupted there.
+    pub(super) fn frames(&self, symbolizer: &mut Symbolizer) -> Vec<Vec<Arc<Frame>>> {
+        let stacks = self.addresses.iter().map(|address| user_stack(self.image, &[*address])).collect();
+        let raw = RawWindow { stacks, ..RawWindow::default() };
+        let named = symbolizer.symbolize(raw, &self.registry, &ProcWorld).stacks;
+        assert_eq!(named.len(), self.addresses.len());
+        named.into_iter().map(|stack| stack.frames.to_vec()).collect()
     }
 }
 
