@@ -3,7 +3,7 @@
 //! 64-bit little-endian files only. Nothing here trusts the file: every read is bounded and checked.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -145,12 +145,39 @@ impl Section {
         Ok(content)
     }
 
+    /// The content as it stands in the file, to be read from the beginning.
+    pub(super) fn open<'a>(&self, file: &'a File) -> Part<'a> {
+        Part::new(file, self.offset(), self.size())
+    }
+
     /// Makes the header say that the content is `size` plain bytes at `offset`.
     pub(super) fn move_to(&mut self, offset: u64, size: u64) {
         let flags = u64_at(&self.raw, 8) & !FLAG_COMPRESSED;
         self.raw[8..16].copy_from_slice(&flags.to_le_bytes());
         self.raw[24..32].copy_from_slice(&offset.to_le_bytes());
         self.raw[32..40].copy_from_slice(&size.to_le_bytes());
+    }
+}
+
+/// A part of a file, read without moving the file's own position, which others use too.
+pub(super) struct Part<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn new(file: &'a File, offset: u64, size: u64) -> Self {
+        Self { file, at: offset, end: offset.saturating_add(size) }
+    }
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let read = self.file.read_at(&mut buffer[..length], self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

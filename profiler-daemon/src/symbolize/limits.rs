@@ -54,3 +54,15 @@ pub const DOWNLOAD: DownloadBounds = DownloadBounds {
     retry: Duration::from_secs(60),
     file_bytes: DEBUG_FILE_BYTES,
 };
+/// Steps the library may take to read all debug information of a file; with more it is left out.
+pub const DWARF_STEPS: u64 = 1 << 28;
+/// Memory it may take once all of it was looked at; with more it is left out.
+pub const DWARF_MEMORY_BYTES: u64 = 1 << 30;
+/// Attributes of an entry of debug information; with more all of it is left out.
+pub const DWARF_ATTRIBUTES: usize = 128;
+/// Functions inlined into each other, for which the library calls itself; with more all debug information is left out.
+pub const DWARF_NESTING: usize = 256;
+/// The longest text of the debug information; with a longer one all of it is left out.
+pub const DWARF_TEXT_BYTES: usize = 128 << 10;
+/// The time spent on looking up lines in one executable; from then on only its symbols are used.
+pub const DEBUG_TIME: Duration = Duration::from_secs(30);

@@ -7,6 +7,7 @@
 mod code_kind;
 mod debuginfod;
 mod demangle;
+mod dwarf_check;
 mod elf;
 mod engine;
 mod frames;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::debuginfod::Debuginfod;
 use super::elf::{BuildId, Elf, Segments};
@@ -37,6 +38,8 @@ struct Module {
     symbols: Option<SymbolFile>,
     /// The Go runtime's own names, where there is no debug information.
     go_table: Option<GoTable>,
+    /// The time spent on its debug information so far.
+    spent: Duration,
     /// Whose debug information is looked for on servers.
     wanted: Option<BuildId>,
 }
@@ -124,7 +127,13 @@ impl Native {
         let go_function = module.go_table.as_ref().and_then(|table| table.resolve(address));
         let functions = match go_function {
             Some(function) => vec![function],
-            None => engine.resolve_native(&symbols.path(), address, symbols.has_debug),
+            None => {
+                let begun = Instant::now();
+                let debug = symbols.has_debug && module.spent < limits::DEBUG_TIME;
+                let functions = engine.resolve_native(&symbols.path(), address, debug);
+                module.spent += begun.elapsed();
+                functions
+            }
         };
         if functions.is_empty() {
             let reason = if symbols.is_stripped { Reason::Stripped } else { Reason::NoSymbol };
@@ -177,11 +186,11 @@ impl Module {
         }
         let symbols = copy_symbols(file, &elf, separate)?;
         let go_table = if symbols.has_debug { None } else { GoTable::read(file, &elf).ok() };
-        Ok(Self { segments: elf.segments, symbols: Some(symbols), go_table, wanted })
+        Ok(Self { segments: elf.segments, symbols: Some(symbols), go_table, spent: Duration::ZERO, wanted })
     }
 
     fn unavailable() -> Self {
-        Self { segments: Segments::default(), symbols: None, go_table: None, wanted: None }
+        Self { segments: Segments::default(), symbols: None, go_table: None, spent: Duration::ZERO, wanted: None }
     }
 
     fn bytes(&self) -> u64 {

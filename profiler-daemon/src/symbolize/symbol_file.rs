@@ -10,11 +10,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::ptr;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::elf::{Elf, HEADER_BYTES, SECTION_NOBITS, broken, u32_at, u64_at};
-use super::limits;
+use super::elf::{Elf, HEADER_BYTES, Part, SECTION_NOBITS, broken, u32_at, u64_at};
+use super::{dwarf_check, limits};
 
 /// The sections that hold symbols.
 const SYMBOL_SECTIONS: [&[u8]; 5] = [b".symtab", b".strtab", b".dynsym", b".dynstr", b".symtab_shndx"];
@@ -71,7 +72,9 @@ impl SymbolFile {
         let mut writer = Writer::new(source)?;
         let mut headers = Vec::with_capacity(elf.sections.len() * HEADER_BYTES);
         for (at, section) in elf.sections.iter().enumerate() {
-            let wanted = SYMBOL_SECTIONS.contains(&&*section.name) || debug && DEBUG_SECTIONS.contains(&&*section.name);
+            let named = SYMBOL_SECTIONS.contains(&&*section.name) || debug && DEBUG_SECTIONS.contains(&&*section.name);
+            // Of several sections of the same name, all who read the copy are to see the same one.
+            let wanted = named && elf.section(&section.name).is_some_and(|first| ptr::eq(first, section));
             let mut copied = section.clone();
             if (wanted || at == elf.names) && section.kind() != SECTION_NOBITS {
                 let (offset, size) = writer.add(section.offset(), section.size(), section.is_compressed())?;
@@ -82,6 +85,9 @@ impl SymbolFile {
             headers.extend_from_slice(&copied.raw);
         }
         let bytes = writer.finish(&elf.header, &headers)?;
+        if debug && !dwarf_check::is_bounded(&writer.file)? {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "debug information that takes too much to read"));
+        }
         Ok(Self { file: writer.file, bytes, has_debug: debug, is_stripped: !debug && !elf.has(b".symtab") })
     }
 }
@@ -104,7 +110,7 @@ impl<'a> Writer<'a> {
     fn add(&mut self, offset: u64, size: u64, compressed: bool) -> io::Result<(u64, u64)> {
         self.end = self.end.next_multiple_of(16);
         self.file.seek(SeekFrom::Start(self.end))?;
-        let mut part = Part { file: self.source, at: offset, end: offset.saturating_add(size) };
+        let mut part = Part::new(self.source, offset, size);
         let written = if compressed { self.inflate(part)? } else { self.append(&mut part, size)? };
         let start = self.end;
         self.end += written;
@@ -142,22 +148,6 @@ impl<'a> Writer<'a> {
         self.file.write_all_at(sections, table)?;
         self.file.write_all_at(&header, 0)?;
         Ok(table + sections.len() as u64)
-    }
-}
-
-/// A part of a file, read without moving the file's own position, which others use too.
-struct Part<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Part<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-        let read = self.file.read_at(&mut buffer[..length], self.at)?;
-        self.at += read as u64;
-        Ok(read)
     }
 }
 

@@ -25,7 +25,8 @@ impl Program {
     /// Builds the C++ program; `None`, after saying so, without a compiler.
     pub(super) fn build_cpp(flags: &[&str]) -> Option<Self> {
         let program = Self { folder: tempfile::tempdir().unwrap() };
-        fs::write(program.folder.path().join("shop.cpp"), include_str!("shop.cpp")).unwrap();
+        fs::write(program.path("shop.cpp"), include_str!("shop.cpp")).unwrap();
+        fs::write(program.path("nested.s"), include_str!("nested.s")).unwrap();
         let arguments = flags.iter().copied().chain(["shop.cpp", "-o", "shop"]);
         program.run_tool("g++", arguments).then_some(program)
     }
@@ -272,4 +273,11 @@ fn go_functions_of_a_stripped_program_are_named_by_their_runtimes_table() {
         let Some(program) = Program::build_go(flags, linker_flags, source) else { return };
         assert_go_lines(&program.frames(), &format!("{flags:?} {linker_flags}"));
     }
+}
+
+/// The library calls itself for each of them, and what overflows the stack ends the daemon.
+#[test]
+fn functions_inlined_into_each_other_without_end_cost_the_lines_and_not_the_daemon() {
+    let Some(program) = Program::build_cpp(&["-O1", "nested.s"]) else { return };
+    assert_names_only(&program.frames(), "nested");
 }
