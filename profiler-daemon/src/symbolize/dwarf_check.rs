@@ -53,7 +53,7 @@ pub(super) fn is_bounded(file: &File) -> io::Result<bool> {
         ranges: RangeLists::new(DebugRanges::from(slice(&ranges)), DebugRngLists::from(slice(&lists))),
         budget: Budget { steps: limits::DWARF_STEPS, memory: limits::DWARF_MEMORY_BYTES },
     };
-    Ok(walk.is_bounded(unit_ranges, DebugInfo::from(slice(&read(b".debug_info")?))))
+    Ok(walk.end(unit_ranges, DebugInfo::from(slice(&read(b".debug_info")?))))
 }
 
 fn slice(bytes: &[u8]) -> Slice<'_> {
@@ -120,7 +120,8 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn is_bounded(mut self, unit_ranges: u64, info: DebugInfo<Slice<'a>>) -> bool {
+    /// Whether the walk comes to its end within the budget.
+    fn end(mut self, unit_ranges: u64, info: DebugInfo<Slice<'a>>) -> bool {
         if self.budget.take_memory(unit_ranges, RANGE_BYTES).is_err() {
             return false;
         }
@@ -298,7 +299,7 @@ mod tests {
             ranges: RangeLists::new(DebugRanges::from(slice(ranges)), DebugRngLists::from(slice(&[]))),
             budget: BUDGET,
         };
-        walk.is_bounded(0, DebugInfo::from(slice(info)))
+        walk.end(0, DebugInfo::from(slice(info)))
     }
 
     #[test]
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn a_table_counts_for_every_unit_that_refers_to_it() {
         let mut long = ABBREVIATIONS[..ABBREVIATIONS.len() - 1].to_vec();
-        (4..100).for_each(|code| long.extend([code, 0x34, 0, 0, 0].repeat(1)));
+        (4..100).for_each(|code| long.extend([code, 0x34, 0, 0, 0]));
         long.push(0);
         for (units, bounded) in [(100, true), (1000, false)] {
             assert_eq!(is_bounded(&long, &unit(&[]).repeat(units), &[], &[]), bounded, "{units} units");

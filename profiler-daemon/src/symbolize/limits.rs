@@ -26,6 +26,8 @@ pub const OTHER_FRAMES: usize = 1 << 16;
 pub const TEXTS: usize = 1 << 18;
 /// Bytes kept of a function's name or a file's path; a longer one is cut.
 pub const TEXT_BYTES: usize = 1024;
+/// The longest name that is demangled.
+pub const MANGLED_BYTES: usize = 16 << 10;
 /// Functions inlined into each other at one address; further ones are left out.
 pub const INLINED: usize = 64;
 /// Kernel frames at the leaf among which the scheduler's entry is looked for.
