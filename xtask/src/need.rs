@@ -50,11 +50,11 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install gcc and the C library's headers",
     },
     Need {
-        name: "C++ compiler and objcopy",
+        name: "C++ compiler, objcopy and xz",
         rings: &[Ring::Test],
-        find: || find_shown("objcopy").and_then(|_| find_shown("g++")),
-        install: || apt::install(&["g++", "binutils"]),
-        elsewhere: "install g++ and binutils",
+        find: || find_shown("objcopy").and_then(|_| find_shown("xz")).and_then(|_| find_shown("g++")),
+        install: || apt::install(&["g++", "binutils", "xz-utils"]),
+        elsewhere: "install g++, binutils and xz",
     },
     Need {
         name: "Go",

@@ -10,10 +10,14 @@ use super::debuginfod::DownloadBounds;
 pub const SYMBOL_BYTES_PER_FILE: u64 = 256 << 20;
 /// Bytes of symbols and debug information in memory; above it the least recently used files are let go.
 pub const SYMBOL_BYTES: u64 = 512 << 20;
-/// Files whose symbols are in memory; each takes two descriptors.
+/// Files whose symbols are in memory; each takes two descriptors, or four with symbols that were packed into it.
 pub const SYMBOL_FILES: usize = 256;
 /// The largest file of debug information that is looked at; a larger one is not used.
 pub const DEBUG_FILE_BYTES: u64 = 512 << 20;
+/// Bytes of symbols unpacked from within an executable; with more they are not used.
+pub const MINI_SYMBOLS_BYTES: u64 = 64 << 20;
+/// Memory for unpacking them, in KiB; what needs more is not used.
+pub const UNPACKING_KIB: u32 = 96 << 10;
 /// Segments and sections read of an ELF file; one with more counts as unavailable.
 pub const ELF_SECTIONS: usize = 16_384;
 /// Named addresses of executables remembered.

@@ -14,6 +14,8 @@ mod frames;
 mod go_table;
 mod kernel;
 pub mod limits;
+mod mini_symbols;
+mod module;
 mod native;
 mod separate;
 mod symbol_file;

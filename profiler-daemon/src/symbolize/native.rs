@@ -2,20 +2,15 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::debuginfod::Debuginfod;
-use super::elf::{BuildId, Elf, Segments};
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
-use super::go_table::GoTable;
 use super::limits;
-use super::separate::{self, Origin};
-use super::symbol_file::SymbolFile;
+use super::module::Module;
+use super::separate::Origin;
 use super::vdso::{VDSO_MODULE, read_vdso};
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
 use crate::profile::{Frame, FrameKind, Name, Reason};
@@ -28,20 +23,6 @@ pub(super) struct Native {
     frames: RecentMap<(ExecutableId, FileOffset), Frames>,
     debuginfod: Option<Debuginfod>,
     vdso: OnceCell<Option<Rc<Executable>>>,
-}
-
-/// What is known of one executable.
-#[derive(Debug)]
-struct Module {
-    segments: Segments,
-    /// `None` if the file could not be read.
-    symbols: Option<SymbolFile>,
-    /// The Go runtime's own names, where there is no debug information.
-    go_table: Option<GoTable>,
-    /// The time spent on its debug information so far.
-    spent: Duration,
-    /// Whose debug information is looked for on servers.
-    wanted: Option<BuildId>,
 }
 
 impl Native {
@@ -91,7 +72,7 @@ impl Native {
         }
         let mut outdated = HashSet::new();
         self.modules.retain(|id, module| {
-            if module.wanted.as_ref().is_some_and(|wanted| arrived.contains(wanted)) {
+            if module.wants(&arrived) {
                 outdated.insert(*id);
             }
             true
@@ -118,26 +99,15 @@ impl Native {
         self.load(executable, origin, engine);
         let module = self.modules.find(&executable.id).expect("the module was just loaded");
         let name = &executable.name;
-        let Some(symbols) = &module.symbols else {
+        if !module.is_available() {
             return unknown(name, Reason::FileUnavailable, offset.0);
-        };
+        }
         let Some(address) = module.segments.address_of(offset) else {
             return unknown(name, Reason::NoSymbol, offset.0);
         };
-        let go_function = module.go_table.as_ref().and_then(|table| table.resolve(address));
-        let functions = match go_function {
-            Some(function) => vec![function],
-            None => {
-                let begun = Instant::now();
-                let debug = symbols.has_debug && module.spent < limits::DEBUG_TIME;
-                let functions = engine.resolve_native(&symbols.path(), address, debug);
-                module.spent += begun.elapsed();
-                functions
-            }
-        };
+        let functions = module.resolve(address, engine);
         if functions.is_empty() {
-            let reason = if symbols.is_stripped { Reason::Stripped } else { Reason::NoSymbol };
-            return unknown(name, reason, address);
+            return unknown(name, if module.is_stripped() { Reason::Stripped } else { Reason::NoSymbol }, address);
         }
         shared.functions(functions, FrameKind::Native, name, address)
     }
@@ -146,9 +116,9 @@ impl Native {
         if self.modules.find(&executable.id).is_some() {
             return;
         }
-        let read =
-            executable.file().and_then(|file| Module::read(&file, executable, origin, self.debuginfod.as_mut()).ok());
-        let module = read.unwrap_or_else(Module::unavailable);
+        let servers = self.debuginfod.as_mut();
+        let read = executable.file().and_then(|file| Module::read(&file, &executable.facts, origin, servers).ok());
+        let module = read.unwrap_or_default();
         self.bytes += module.bytes();
         let forgotten = self.modules.insert(executable.id, module);
         self.forget(forgotten, engine);
@@ -161,48 +131,9 @@ impl Native {
     fn forget(&mut self, forgotten: Vec<(ExecutableId, Module)>, engine: &mut Engine) {
         for (_, module) in forgotten {
             self.bytes -= module.bytes();
-            if let Some(symbols) = module.symbols {
-                engine.forget(&symbols.path());
-            }
+            module.forget(engine);
         }
     }
-}
-
-impl Module {
-    fn read(
-        file: &File,
-        executable: &Executable,
-        origin: Option<&Origin<'_>>,
-        debuginfod: Option<&mut Debuginfod>,
-    ) -> io::Result<Self> {
-        let elf = Elf::read(file)?;
-        let (mut separate, mut wanted) = (None, None);
-        if !elf.has(b".debug_info") {
-            separate = separate::find(file, &elf, &executable.facts, origin);
-            if let (None, Some(servers), Some(_)) = (&separate, debuginfod, origin) {
-                wanted = elf.read_build_id(file);
-                separate = wanted.as_ref().and_then(|id| servers.find_or_ask(id));
-            }
-        }
-        let symbols = copy_symbols(file, &elf, separate)?;
-        let go_table = if symbols.has_debug { None } else { GoTable::read(file, &elf).ok() };
-        Ok(Self { segments: elf.segments, symbols: Some(symbols), go_table, spent: Duration::ZERO, wanted })
-    }
-
-    fn unavailable() -> Self {
-        Self { segments: Segments::default(), symbols: None, go_table: None, spent: Duration::ZERO, wanted: None }
-    }
-
-    fn bytes(&self) -> u64 {
-        let symbols = self.symbols.as_ref().map_or(0, |symbols| symbols.bytes);
-        symbols + self.go_table.as_ref().map_or(0, GoTable::bytes)
-    }
-}
-
-/// The symbols of the file that has the debug information of the executable, or the executable's own.
-fn copy_symbols(file: &File, elf: &Elf, separate: Option<(File, Elf)>) -> io::Result<SymbolFile> {
-    let copied = separate.and_then(|(file, elf)| SymbolFile::copy(&file, &elf).ok());
-    copied.map_or_else(|| SymbolFile::copy(file, elf), Ok)
 }
 
 fn unknown(module: &Arc<str>, reason: Reason, address: u64) -> Frames {

@@ -1,7 +1,7 @@
 //! Programs built, run and symbolized by the tests: each prints the addresses it wants to have named, and waits.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -258,6 +258,30 @@ fn assert_go_lines(frames: &[Vec<Arc<Frame>>], what: &str) {
     assert_eq!(said[1], ("main.(*basket[...]).total", file, Some(21), false), "{what}");
     assert_eq!(said[2], ("main.main.func1", file, Some(37), false), "{what}");
     assert_eq!(said[3], ("main.apply", None, None, false), "{what}: the line is one of the inlined function's");
+}
+
+/// Puts the content of a file, packed, into the stripped program.
+fn pack(program: &Program, file: &str) -> bool {
+    program.run_tool("xz", ["--keep", file])
+        && program.run_tool("objcopy", ["--add-section", &format!(".gnu_debugdata={file}.xz"), "shop"])
+}
+
+#[test]
+fn symbols_packed_into_a_stripped_program_give_names() {
+    let Some(program) = Program::build_cpp(&["-O1"]) else { return };
+    let only_symbols = ["--only-keep-debug", "shop", "mini"];
+    if program.run_tool("objcopy", only_symbols) && program.run_tool("strip", ["shop"]) && pack(&program, "mini") {
+        assert_names_only(&program.frames(), "packed");
+    }
+}
+
+#[test]
+fn symbols_that_unpack_to_more_than_fits_are_not_used() {
+    let Some(program) = Program::build_cpp(&["-O1", "-s"]) else { return };
+    File::create(program.path("zeros")).unwrap().set_len(limits::MINI_SYMBOLS_BYTES + 1).unwrap();
+    if pack(&program, "zeros") {
+        assert_stripped(&program.frames(), "too long");
+    }
 }
 
 #[test]
