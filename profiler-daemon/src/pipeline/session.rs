@@ -54,7 +54,8 @@ impl Session {
     fn name_early(&mut self) {
         if std::mem::take(&mut self.names_early) {
             let service = self.service.clone();
-            std::thread::spawn(move || service.peek().map(drop));
+            // If it cannot be started, lines may be missing where functions are known.
+            let _ = std::thread::Builder::new().spawn(move || service.peek().map(drop));
         }
     }
 }

@@ -22,7 +22,7 @@ mod symbol_file;
 mod user;
 mod vdso;
 
-pub use debuginfod::Debuginfod;
+pub use debuginfod::{Debuginfod, DownloadBounds};
 pub use kernel::KERNEL_MODULE;
 pub use vdso::VDSO_MODULE;
 

@@ -43,7 +43,7 @@ pub(super) fn find(source: &File, elf: &Elf, facts: &FileFacts, origin: Option<&
     find_by_build_id(source, elf).or_else(|| {
         let origin = origin?;
         let link = Link::read(source, elf)?;
-        link.paths(&origin.mapping.path).into_iter().find_map(|path| link.open(&path, facts, origin))
+        link.open(&link.paths(&origin.mapping.path), facts, origin)
     })
 }
 
@@ -87,10 +87,11 @@ impl Link {
         places.into_iter().map(|place| place.join(OsStr::from_bytes(&self.name))).collect()
     }
 
-    fn open(&self, path: &Path, facts: &FileFacts, origin: &Origin<'_>) -> Option<(File, Elf)> {
-        let on_host = origin.world.open_below_root(process::id(), path).ok();
-        let on_host = on_host.filter(|file| read_facts(file).is_ok_and(|found| is_from_host(&found)));
-        on_host.and_then(|file| self.check(file)).or_else(|| self.check(open_of_process(path, facts, origin)?))
+    fn open(&self, paths: &[PathBuf], facts: &FileFacts, origin: &Origin<'_>) -> Option<(File, Elf)> {
+        let mut on_host = origin.world.open_each_below_root(process::id(), paths).unwrap_or_default();
+        on_host.retain(|file| read_facts(file).is_ok_and(|found| is_from_host(&found)));
+        let on_host = on_host.into_iter().find_map(|file| self.check(file));
+        on_host.or_else(|| files_of_process(paths, facts, origin).into_iter().find_map(|file| self.check(file)))
     }
 
     fn check(&self, file: File) -> Option<(File, Elf)> {
@@ -99,15 +100,15 @@ impl Link {
     }
 }
 
-/// Opens a file in the root of the process that is as trustworthy as the executable.
+/// Opens those files in the root of the process that are as trustworthy as the executable.
 ///
 /// The start time is compared after opening, so that a pid given to another process meanwhile is noticed.
-fn open_of_process(path: &Path, facts: &FileFacts, origin: &Origin<'_>) -> Option<File> {
+fn files_of_process(paths: &[PathBuf], facts: &FileFacts, origin: &Origin<'_>) -> Vec<File> {
     let ProcessId { pid, start_ns } = origin.process;
-    let file = origin.world.open_below_root(pid, path).ok()?;
+    let mut files = origin.world.open_each_below_root(pid, paths).unwrap_or_default();
     let is_same = read_stat(pid, origin.world).is_ok_and(|stat| stat.started_at(start_ns));
-    let found = read_facts(&file).ok()?;
-    (is_same && is_as_trusted(&found, facts)).then_some(file)
+    files.retain(|file| is_same && read_facts(file).is_ok_and(|found| is_as_trusted(&found, facts)));
+    files
 }
 
 /// Whether a file of the host was installed by its administrator.

@@ -35,8 +35,9 @@ const DEBUG_SECTIONS: [&[u8]; 11] = [
 ];
 /// The section that says that a part of the debug information is in yet another file, which is not followed.
 const ALTERNATE_LINKS: [&[u8]; 2] = [b".gnu_debugaltlink", b".debug_sup"];
-/// The mark of a section compressed with zlib; other methods are not read.
+/// The marks of the two methods by which sections are compressed.
 const COMPRESSED_ZLIB: u32 = 1;
+const COMPRESSED_ZSTD: u32 = 2;
 const COMPRESSION_HEADER_BYTES: usize = 24;
 
 /// An ELF file in memory that holds nothing but symbols and debug information.
@@ -123,6 +124,7 @@ impl<'a> Writer<'a> {
         let size = u64_at(&header, 8);
         match u32_at(&header, 0) {
             COMPRESSED_ZLIB => self.append(&mut flate2::read::ZlibDecoder::new(part), size),
+            COMPRESSED_ZSTD => self.append(&mut zstd::stream::read::Decoder::new(part)?, size),
             _ => Err(broken("a compression that is not supported")),
         }
     }
@@ -182,14 +184,17 @@ mod tests {
 
     #[test]
     fn a_compressed_section_is_inflated_to_the_size_it_claims_and_no_further() {
-        let mut packed = [u64::from(COMPRESSED_ZLIB), 5, 1].map(u64::to_le_bytes).concat();
-        let mut encoder = flate2::write::ZlibEncoder::new(&mut packed, flate2::Compression::best());
-        encoder.write_all(&vec![b'x'; 100_000]).unwrap();
-        encoder.finish().unwrap();
-        let source = memory_file(&packed);
-        let mut writer = Writer::new(&source).unwrap();
-        assert_eq!(writer.add(0, packed.len() as u64, true).unwrap().1, 5);
-        assert!(writer.add(4, packed.len() as u64, true).is_err());
+        let content = vec![b'x'; 100_000];
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&content).unwrap();
+        let (zlib, zstd) = (encoder.finish().unwrap(), zstd::bulk::compress(&content, 1).unwrap());
+        for (method, compressed) in [(COMPRESSED_ZLIB, zlib), (COMPRESSED_ZSTD, zstd)] {
+            let packed = [&[u64::from(method), 5, 1].map(u64::to_le_bytes).concat()[..], &compressed].concat();
+            let source = memory_file(&packed);
+            let mut writer = Writer::new(&source).unwrap();
+            assert_eq!(writer.add(0, packed.len() as u64, true).unwrap().1, 5);
+            assert!(writer.add(4, packed.len() as u64, true).is_err());
+        }
     }
 
     #[test]
