@@ -52,6 +52,8 @@ pub const DOWNLOADS_REMEMBERED: usize = 16_384;
 pub const DOWNLOAD_AGAIN: Duration = Duration::from_secs(3600);
 /// How often a file is asked for whose server did not answer, or not to the end.
 pub const DOWNLOAD_TRIES: u32 = 3;
+/// How long further failures to fetch a file are not told in the log.
+pub const DOWNLOAD_SILENCE: Duration = Duration::from_secs(60);
 /// How long fetching a file may take, and how large it may be; what takes longer is tried again, what is larger is not used.
 pub const DOWNLOAD: DownloadBounds = DownloadBounds {
     connect: Duration::from_secs(10),

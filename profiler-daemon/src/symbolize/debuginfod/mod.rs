@@ -44,7 +44,7 @@ impl Debuginfod {
         let store = Store::open(directory, limit_bytes)?;
         let (to_fetch, wanted) = mpsc::sync_channel(limits::DOWNLOADS_WAITING);
         let (to_tell, arrived) = mpsc::channel();
-        let fetcher = Fetcher { client, store: store.clone(), to_tell, later: Vec::new() };
+        let fetcher = Fetcher { client, store: store.clone(), to_tell, later: Vec::new(), told: None };
         thread::Builder::new().name("debuginfod".to_owned()).spawn(move || fetcher.run(&wanted))?;
         Ok(Self { store, to_fetch, arrived, asked: RecentMap::new(limits::DOWNLOADS_REMEMBERED) })
     }
@@ -72,6 +72,8 @@ struct Fetcher {
     store: Store,
     to_tell: Sender<BuildId>,
     later: Vec<Retry>,
+    /// When a failure was last told.
+    told: Option<Instant>,
 }
 
 /// What a server may answer another time.
@@ -116,11 +118,15 @@ impl Fetcher {
     }
 
     fn note_failure(&mut self, id: BuildId, tried: u32, why: &str) {
-        if tried >= limits::DOWNLOAD_TRIES || self.later.len() >= limits::DOWNLOADS_WAITING {
-            return tracing::warn!(build_id = id.as_str(), "failed to fetch debug information: {why}");
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now - told > limits::DOWNLOAD_SILENCE) {
+            tracing::warn!(build_id = id.as_str(), "failed to fetch debug information: {why}");
+            self.told = Some(now);
         }
-        let due = Instant::now() + self.client.bounds.retry * 2u32.pow(tried - 1);
-        self.later.push(Retry { due, id, tried });
+        if tried < limits::DOWNLOAD_TRIES && self.later.len() < limits::DOWNLOADS_WAITING {
+            let due = now + self.client.bounds.retry * 2u32.pow(tried - 1);
+            self.later.push(Retry { due, id, tried });
+        }
     }
 }
 

@@ -276,7 +276,7 @@ fn a_server_that_always_fails_is_given_up() {
     let server = Server::start(content.clone(), broken);
     let store = Store::open(directory.path(), 1 << 30).unwrap();
     let (to_tell, arrived) = mpsc::channel();
-    let mut fetcher = Fetcher { client: client(&[&server]), store, to_tell, later: Vec::new() };
+    let mut fetcher = Fetcher { client: client(&[&server]), store, to_tell, later: Vec::new(), told: None };
     fetcher.fetch(id_of(&content), 0);
     while let Some(retry) = fetcher.later.pop() {
         fetcher.fetch(retry.id, retry.tried);
