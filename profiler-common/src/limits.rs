@@ -3,8 +3,18 @@
 /// Kernel frames per stack. Deeper stacks lose their root side and are flagged as truncated.
 pub const KERNEL_FRAMES: usize = 64;
 
-/// User frames per stack: the default of `kernel.perf_event_max_stack`. Deeper stacks lose their root side and are flagged as truncated.
-pub const USER_FRAMES: usize = 127;
+/// User frames per stack, so that stacks have 256 frames in all. Of deeper ones both ends are kept.
+pub const USER_FRAMES: usize = 192;
+
+/// Of a user stack that is too deep, how many frames are kept on the leaf side; the others are the outermost. A power of two.
+pub const LEAF_FRAMES: usize = 128;
+
+/// User frames walked by one program before it calls the next.
+pub const FRAMES_PER_PROGRAM: u32 = 12;
+
+/// Programs a walk consists of at most: the kernel allows 33 tail calls, and 32 before Linux 5.16. A deeper stack lacks its
+/// outermost frames and is flagged as truncated.
+pub const WALK_PROGRAMS: u32 = 31;
 
 /// System call numbers the table of kinds covers; higher numbers are unknown.
 pub const SYSCALLS: usize = 512;
@@ -29,3 +39,18 @@ pub const SWITCH_GAP_NS: u64 = 20_000;
 
 /// How old the scheduler's CPU clock of a running thread may be: it is brought up to date at each timer tick.
 pub const TICK_NS: u64 = 10_000_000;
+
+/// Processes whose mappings are known at once. Stacks of a further one follow frame pointers, unchecked, and are counted.
+pub const SPACES: u32 = 65_536;
+
+/// Blocks of mappings at once; a mapping has about ten. Code of a mapping that does not fit counts as unmapped.
+pub const MAPPING_BLOCKS: u32 = 1 << 20;
+
+/// Tables of unwind rules at once. Code of a further executable is followed by frame pointers.
+pub const TABLES: u32 = 8192;
+
+/// Shards of rows at once, 64 KiB each: 256 MiB, allocated as they are needed.
+pub const SHARDS: u32 = 4096;
+
+/// Distinct unwind rules; a row has 16 bits for their number.
+pub const RULES: u32 = 65_536;

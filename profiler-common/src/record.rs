@@ -115,9 +115,19 @@ pub const FLAG_IDLE: u8 = 4;
 pub const FLAG_BEFORE_ATTACH: u8 = 8;
 /// It is a thread of the kernel.
 pub const FLAG_KERNEL_THREAD: u8 = 16;
+/// Each user address is followed by the stack pointer of its frame.
+pub const FLAG_STACK_POINTERS: u8 = 32;
 
 record! {
     /// Precedes the addresses of one captured stack: kernel frames, then user frames, leaf first.
+    ///
+    /// The first user address is the instruction the thread entered the kernel at or was interrupted at, the others are
+    /// return addresses. An instruction that a signal handler interrupted stands one byte further on, so that one byte less
+    /// is right for every address but the first. Of more than [`USER_FRAMES`] frames, the first [`limits::LEAF_FRAMES`] are
+    /// in their places, and each further frame replaced the oldest of the others: the last frame walked is that before
+    /// place `LEAF_FRAMES + (walked - LEAF_FRAMES) % (USER_FRAMES - LEAF_FRAMES)`.
+    ///
+    /// [`limits::LEAF_FRAMES`]: crate::limits::LEAF_FRAMES
     pub struct StackHeader {
         /// Who.
         pub identity: Identity,
@@ -141,13 +151,17 @@ record! {
         pub class: u8,
         /// Bits of `FLAG_*`.
         pub flags: u8,
+        /// Why the walk of the user stack ended: one of [`crate::unwind::stop`].
+        pub stop: u8,
+        /// How many user frames were walked; more than `user_frames` if not all were kept.
+        pub walked: u16,
         /// Zero.
-        pub padding: u8,
+        pub padding: [u8; 6],
     }
 }
 
-/// The most addresses a stack record carries.
-pub const STACK_FRAMES: usize = KERNEL_FRAMES + USER_FRAMES;
+/// The most words a stack record carries: two for each user frame if stack pointers are recorded.
+pub const STACK_WORDS: usize = KERNEL_FRAMES + 2 * USER_FRAMES;
 
 /// A thread ended: its final totals.
 pub const LIFECYCLE_EXIT: u32 = 1;
@@ -206,10 +220,10 @@ pub const COUNTER_LIFECYCLE_RING_FULL: u32 = 1;
 pub const COUNTER_THREAD_TABLE_FULL: u32 = 2;
 /// Index of the counter of stack walks the cap refused.
 pub const COUNTER_WALK_REFUSED: u32 = 3;
-/// Index of the counter of user stacks that could not be read.
-pub const COUNTER_USER_STACK_UNREADABLE: u32 = 4;
-/// Index of the counter of truncated stacks.
-pub const COUNTER_STACK_TRUNCATED: u32 = 5;
+/// Index of the counter of truncated kernel stacks.
+pub const COUNTER_STACK_TRUNCATED: u32 = 4;
+/// Index of the counter of new processes whose mappings could not be noted.
+pub const COUNTER_SPACES_FULL: u32 = 5;
 /// Index of the counter of stack walks.
 pub const COUNTER_STACK_WALKS: u32 = 6;
 /// Index of the counter of context switches seen of selected threads.

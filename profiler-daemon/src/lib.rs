@@ -14,4 +14,5 @@ pub mod settings;
 pub mod store;
 pub mod symbolize;
 pub mod sys;
+pub mod unwind;
 pub mod wire;

@@ -11,9 +11,12 @@ use record::{PERIOD_NS, stack_records};
 
 /// Adds all records; returns how many stacks were new.
 fn add_all(aggregator: &mut Aggregator, records: &[Vec<u64>]) -> usize {
-    let events =
-        records.iter().map(|words| decode_stack(bytemuck::cast_slice(words)).expect("the record is well-formed"));
-    events.filter(|event| aggregator.add_stack(event)).count()
+    let mut room = Vec::new();
+    let mut add = |words: &Vec<u64>| {
+        let event = decode_stack(bytemuck::cast_slice(words), &mut room).expect("the record is well-formed");
+        aggregator.add_stack(&event)
+    };
+    records.iter().filter(|words| add(words)).count()
 }
 
 #[test]

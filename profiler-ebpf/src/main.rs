@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 
+mod code;
 mod descriptors;
 mod lifecycle;
 mod maps;
@@ -16,11 +17,10 @@ mod threads;
 mod user_stack;
 mod waits;
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, perf_event};
 use aya_ebpf::programs::{BtfTracePointContext, PerfEventContext, ProbeContext};
-use profiler_common::record::control;
+use profiler_common::record::{STACK_OFF_CPU, STACK_ON_CPU, control};
 
 use crate::task::Task;
 
@@ -50,7 +50,7 @@ fn previous_state(context: &BtfTracePointContext, task: Task) -> u32 {
 #[btf_tracepoint(function = "sched_exit_tp")]
 fn sched_exit(context: BtfTracePointContext) -> i32 {
     if context.arg::<u64>(0) & 1 != 0 {
-        switches::resume(context.as_ptr());
+        switches::resume(&context);
     }
     0
 }
@@ -58,7 +58,7 @@ fn sched_exit(context: BtfTracePointContext) -> i32 {
 /// The same hook on older kernels.
 #[kprobe]
 fn finish_task_switch(context: ProbeContext) -> u32 {
-    switches::resume(context.as_ptr());
+    switches::resume(&context);
     0
 }
 
@@ -96,7 +96,28 @@ fn task_rename(context: BtfTracePointContext) -> i32 {
 /// The timer of on-CPU samples.
 #[perf_event]
 fn on_cpu(context: PerfEventContext) -> u32 {
-    switches::sample(context.as_ptr());
+    switches::sample(&context);
+    0
+}
+
+/// Goes on with the walk of a stack on the CPU.
+#[perf_event]
+fn walk_on_cpu(context: PerfEventContext) -> u32 {
+    stacks::continue_walk(&context, STACK_ON_CPU);
+    0
+}
+
+/// Goes on with the walk of a stack that waited.
+#[btf_tracepoint(function = "sched_exit_tp")]
+fn walk_sched_exit(context: BtfTracePointContext) -> i32 {
+    stacks::continue_walk(&context, STACK_OFF_CPU);
+    0
+}
+
+/// The same on older kernels.
+#[kprobe]
+fn walk_finish_task_switch(context: ProbeContext) -> u32 {
+    stacks::continue_walk(&context, STACK_OFF_CPU);
     0
 }
 

@@ -1,5 +1,8 @@
 //! Loads from kernel and user memory.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 
 /// Reads kernel memory at `base + offset`; zero if it cannot be read.
@@ -7,6 +10,22 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 pub fn kernel<T: Copy + Default>(base: u64, offset: u32) -> T {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel((base + offset as u64) as *const T) }.unwrap_or_default()
+}
+
+/// Copies kernel memory. Returns whether it could be read.
+#[inline(always)]
+pub fn copy_kernel<T: Copy>(address: u64, to: &mut T) -> bool {
+    // SAFETY: the helper checks the address; the destination is a whole value.
+    unsafe {
+        bpf_probe_read_kernel_raw(core::ptr::from_mut(to).cast(), size_of::<T>() as u32, address as *const c_void) == 0
+    }
+}
+
+/// Reads a word of the current task's user memory.
+#[inline(always)]
+pub fn user_word(address: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user(address as *const u64) }.ok()
 }
 
 /// Reads the current task's user memory; zero if it cannot be read.

@@ -113,6 +113,10 @@ globals! {
     CPU_PERIOD_NS / cpu_period_ns: u64 = 10_309_278;
     /// T: the mean off-CPU nanoseconds between two captured waits of one thread.
     WAIT_PERIOD_NS / wait_period_ns: u64 = 10_000_000;
+    /// Whether the machine is an aarch64 and not an x86_64.
+    IS_AARCH64 / is_aarch64: u32 = 0;
+    /// The signal that stops a thread whose stack was captured, so that a test can look at it; zero for none.
+    STOP_SIGNAL / stop_signal: u32 = 0;
     /// Stack walks for waits per CPU and slice of time, at most.
     WALK_CAP / walk_cap: u32 = 200;
 }

@@ -2,21 +2,26 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ringbuf_output};
+use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ringbuf_output, bpf_send_signal_thread};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::PerCpuArray;
-use profiler_common::limits::{KERNEL_FRAMES, USER_FRAMES, WALK_SLICE_NS};
-use profiler_common::record::{self, STACK_FRAMES, StackHeader};
+use aya_ebpf::maps::{PerCpuArray, ProgramArray};
+use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
+use profiler_common::record::{self, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
+use profiler_common::unwind::stop;
 
-use crate::threads::Thread;
-use crate::{maps, offsets, user_stack};
+use crate::task::Task;
+use crate::threads::{self, Thread};
+use crate::user_stack::{ROOM_WORDS, Walk};
+use crate::{maps, offsets};
 
-/// Room for one record, too large for the program's own stack.
+/// Room for one record and the state of its walk, too large for the program's own stack.
 #[repr(C)]
 pub struct Room {
     header: StackHeader,
-    addresses: [u64; STACK_FRAMES + 1],
+    words: [u64; ROOM_WORDS],
+    walk: Walk,
 }
 
 /// The samples of the timer interrupt nest inside the switch programs, so each has its own room.
@@ -24,6 +29,12 @@ pub struct Room {
 static ON_CPU_ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static OFF_CPU_ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
+
+/// The programs that go on with a walk; an array holds programs of one kind.
+#[map]
+static ON_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+static OFF_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// How many walks this CPU did in the current slice of time.
 #[repr(C)]
@@ -71,46 +82,64 @@ pub fn within_cap(now_ns: u64) -> bool {
     budget.used <= u64::from(offsets::walk_cap())
 }
 
-/// Walks the current task's stacks and sends them out.
+/// Walks the current task's stacks and sends them out. Does not return if another program goes on with the walk.
 #[inline(always)]
-pub fn capture(context: *mut c_void, thread: &mut Thread, capture: Capture) {
-    let room = if capture.kind == record::STACK_ON_CPU { &ON_CPU_ROOM } else { &OFF_CPU_ROOM };
-    let Some(room) = room.get_ptr_mut(0) else { return };
+pub fn capture(context: &impl EbpfContext, thread: &Thread, capture: Capture) {
+    let Some(room) = room(capture.kind) else { return };
     maps::count(record::COUNTER_STACK_WALKS);
-    // SAFETY: the room belongs to this CPU and this kind of program.
-    let room = unsafe { &mut *room };
-    let kernel = walk_kernel(context, room);
-    let user = if thread.kernel_thread != 0 { 0 } else { walk_user(context, room, kernel) };
-    fill_header(room, thread, capture, kernel, user);
-    send(room, thread, kernel + user);
+    let kernel = walk_kernel(context.as_ptr(), room);
+    fill_header(room, thread, capture, kernel);
+    if thread.kernel_thread != 0 {
+        room.walk.skip();
+    } else {
+        room.walk.start(&thread.identity, kernel);
+        go_on(context, capture.kind);
+        room.walk.give_up();
+    }
+    finish(room);
+}
+
+/// Goes on with the walk that the current program's predecessor began.
+#[inline(always)]
+pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
+    let Some(room) = room(kind) else { return };
+    if room.walk.advance(&mut room.words) {
+        go_on(context, kind);
+        room.walk.give_up();
+    }
+    finish(room);
 }
 
 #[inline(always)]
-fn walk_kernel(context: *mut c_void, room: &mut Room) -> usize {
-    let to = room.addresses.as_mut_ptr();
+fn room(kind: u8) -> Option<&'static mut Room> {
+    let room = if kind == record::STACK_ON_CPU { &ON_CPU_ROOM } else { &OFF_CPU_ROOM };
+    // SAFETY: the room belongs to this CPU and this kind of program.
+    unsafe { room.get_ptr_mut(0)?.as_mut() }
+}
+
+/// Returns only if there is no program to go on.
+#[inline(always)]
+fn go_on(context: &impl EbpfContext, kind: u8) {
+    let walks = if kind == record::STACK_ON_CPU { &ON_CPU_WALKS } else { &OFF_CPU_WALKS };
+    // SAFETY: the array holds a program of the caller's kind, which takes the same context.
+    unsafe { walks.tail_call(context, 0) };
+}
+
+#[inline(always)]
+fn walk_kernel(context: *mut c_void, room: &mut Room) -> u32 {
+    let to = room.words.as_mut_ptr();
     // SAFETY: the room holds more than KERNEL_FRAMES addresses; the verifier checks it.
     let bytes = unsafe { bpf_get_stack(context, to.cast(), (KERNEL_FRAMES * 8) as u32, 0) };
-    let frames = if bytes <= 0 { 0 } else { bytes as usize / 8 };
-    if frames > KERNEL_FRAMES { KERNEL_FRAMES } else { frames }
-}
-
-#[inline(always)]
-fn walk_user(context: *mut c_void, room: &mut Room, kernel: usize) -> usize {
-    if kernel > KERNEL_FRAMES {
-        return 0;
-    }
-    // SAFETY: behind KERNEL_FRAMES addresses the room holds USER_FRAMES more.
-    unsafe { user_stack::walk(context, room.addresses.as_mut_ptr().add(kernel)) }
-}
-
-#[inline(always)]
-fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: usize, user: usize) {
-    if thread.kernel_thread == 0 && user == 0 {
-        maps::count(record::COUNTER_USER_STACK_UNREADABLE);
-    }
-    if kernel >= KERNEL_FRAMES || user >= USER_FRAMES {
+    let frames = if bytes <= 0 { 0 } else { bytes as u32 / 8 };
+    if frames >= KERNEL_FRAMES as u32 {
         maps::count(record::COUNTER_STACK_TRUNCATED);
+        return KERNEL_FRAMES as u32;
     }
+    frames
+}
+
+#[inline(always)]
+fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) {
     room.header = StackHeader {
         identity: thread.identity,
         at_ns: capture.at_ns,
@@ -119,26 +148,50 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: usize
         weight_ns: capture.weight_ns,
         period_ns: capture.period_ns,
         kernel_frames: kernel as u16,
-        user_frames: user as u16,
+        user_frames: 0,
         kind: capture.kind,
         class: capture.class,
         flags: capture.flags,
-        padding: 0,
+        stop: 0,
+        walked: 0,
+        padding: [0; 6],
     };
 }
 
-/// The first stack of a program image wakes the user half, which must read the mappings while the process lives.
+/// Stacks of a thread's program image that wake the user half because they were cut where code was not known.
+const CUT_ANNOUNCEMENTS: u32 = 8;
+
+/// Whether the user half can mend that: it must read the mappings of the process.
 #[inline(always)]
-fn send(room: &mut Room, thread: &mut Thread, frames: usize) {
-    let wake = if thread.announced == 0 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    let frames = if frames > STACK_FRAMES { STACK_FRAMES } else { frames };
-    let bytes = (size_of::<StackHeader>() + frames * 8) as u64;
+fn lacks_code(ending: u8) -> bool {
+    ending == stop::UNMAPPED || ending == stop::UNPREPARED
+}
+
+/// Sends the record. The first stack of a program image wakes the user half, which must read the mappings while the process
+/// lives; so do a few stacks that were cut for want of them.
+#[inline(always)]
+fn finish(room: &mut Room) {
+    let Some(thread) = threads::find(Task::current()) else { return };
+    let (kept, stride) = (room.walk.kept(), room.walk.stride());
+    room.header.user_frames = kept as u16;
+    room.header.walked = room.walk.walked as u16;
+    room.header.stop = room.walk.ending();
+    room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
+    let words = u32::from(room.header.kernel_frames) + kept * stride;
+    let words = if words > STACK_WORDS as u32 { STACK_WORDS as u32 } else { words };
+    let is_urgent = thread.announced == 0 || lacks_code(room.header.stop) && thread.announced < CUT_ANNOUNCEMENTS;
+    let wake = if is_urgent { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let bytes = size_of::<StackHeader>() as u64 + u64::from(words) * 8;
     let map = (&raw const maps::STACKS).cast_mut().cast();
     // SAFETY: the verifier bounds `bytes` by the size of the room.
     let sent = unsafe { bpf_ringbuf_output(map, core::ptr::from_mut(room).cast(), bytes, u64::from(wake)) };
     if sent < 0 {
         maps::count(record::COUNTER_STACK_RING_FULL);
-    } else {
-        thread.announced = 1;
+    } else if is_urgent {
+        thread.announced += 1;
+    }
+    if offsets::stop_signal() != 0 && thread.kernel_thread == 0 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_send_signal_thread(offsets::stop_signal()) };
     }
 }

@@ -1,7 +1,6 @@
 //! What happens when a thread leaves a CPU, regains it, or is interrupted on it.
 
-use core::ffi::c_void;
-
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use profiler_common::classify::state;
 use profiler_common::ledger::{Interval, Opening, Reading, phase};
@@ -50,7 +49,7 @@ fn end(task: Task, thread: &mut Thread, at: Reading) {
 
 /// The current task regained its CPU.
 #[inline(always)]
-pub fn resume(context: *mut c_void) {
+pub fn resume(context: &impl EbpfContext) {
     let task = Task::current();
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
@@ -69,7 +68,7 @@ pub fn resume_without_stack(task: Task) {
 }
 
 #[inline(always)]
-fn sample_interval(context: *mut c_void, thread: &mut Thread, at_ns: u64, interval: Interval) {
+fn sample_interval(context: &impl EbpfContext, thread: &mut Thread, at_ns: u64, interval: Interval) {
     let period_ns = offsets::wait_period_ns();
     let weight_ns = thread.strat.sample(interval.duration_ns, period_ns, random_below);
     if weight_ns == 0 {
@@ -104,7 +103,7 @@ fn random_below(bound: u64) -> u64 {
 
 /// The timer interrupted the current task.
 #[inline(always)]
-pub fn sample(context: *mut c_void) {
+pub fn sample(context: &impl EbpfContext) {
     let Some(thread) = threads::find(Task::current()) else { return };
     let period_ns = offsets::cpu_period_ns();
     let capture = Capture {

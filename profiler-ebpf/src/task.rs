@@ -3,6 +3,8 @@
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::ledger::Reading;
+use profiler_common::unwind::cursor::Cursor;
+use profiler_common::unwind::{aarch64, x86_64};
 
 use crate::{memory, offsets};
 
@@ -189,6 +191,24 @@ impl Task {
 }
 
 impl Registers {
+    /// Sets a cursor to the frame of an x86_64 program. Returns whether the registers could be read.
+    #[inline(always)]
+    pub fn start_x86_64(self, cursor: &mut Cursor) -> bool {
+        let mut words = [0u64; x86_64::REGISTER_WORDS];
+        let read = memory::copy_kernel(self.0, &mut words);
+        x86_64::start(cursor, &words);
+        read
+    }
+
+    /// The same for an aarch64 program.
+    #[inline(always)]
+    pub fn start_aarch64(self, cursor: &mut Cursor) -> bool {
+        let mut words = [0u64; aarch64::REGISTER_WORDS];
+        let read = memory::copy_kernel(self.0, &mut words);
+        aarch64::start(cursor, &words);
+        read
+    }
+
     /// The number of the system call; negative outside of one.
     #[inline(always)]
     pub fn syscall(self) -> i32 {

@@ -17,7 +17,7 @@ use profiler_common::record::{
 use crate::selection::{self, Opener};
 use crate::task::Task;
 use crate::threads::{self, Thread};
-use crate::{lifecycle, maps, switches};
+use crate::{code, lifecycle, maps, switches};
 
 /// `child` was created by `parent` and has not run yet.
 #[inline(always)]
@@ -28,6 +28,9 @@ pub fn forked(parent: Task, child: Task) {
         None => return,
     };
     selection::inherit(parent, child);
+    if child.tgid() != parent.tgid() {
+        code::inherit(parent, child);
+    }
     let opening = Opening { phase: phase::NEW, account: account::RUNQ, flags: FLAG_INVOLUNTARY, at: child.reading() };
     let Some(thread) = selection::open(Opener::Fork, child, opening, exec_ns) else { return };
     if child.tgid() == parent.tgid() {
@@ -41,6 +44,7 @@ pub fn executed(task: Task, old_pid: u32) {
     if maps::control(control::REPORT_EXEC) {
         lifecycle::report_exec(task, task.leader().comm());
     }
+    code::forget(task);
     let at = task.reading();
     if task.pid() != old_pid {
         take_over_leader(task, old_pid, at.now_ns);
@@ -85,6 +89,7 @@ fn take_over_leader(task: Task, old_pid: u32, exec_ns: u64) {
 pub fn exiting(task: Task) {
     if task.is_last_of_process() {
         selection::forget(task);
+        code::forget(task);
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Thread {
     pub strat: Strat,
     /// What the descriptor waited on last refers to.
     pub descriptor: DescriptorCache,
-    /// Whether a stack of this program image has been captured.
+    /// How many stacks of this program image have woken the user half: the first, and some that were cut.
     pub announced: u32,
     /// Whether it is a thread of the kernel.
     pub kernel_thread: u32,

@@ -1,18 +1,152 @@
-//! The user part of a stack, by frame pointers.
+//! The user part of a stack: a walk that goes on over several programs, because one may not have that many instructions.
 
-use core::ffi::c_void;
+use profiler_common::limits::{FRAMES_PER_PROGRAM, LEAF_FRAMES, USER_FRAMES, WALK_PROGRAMS};
+use profiler_common::record::Identity;
+use profiler_common::unwind::aarch64::Aarch64;
+use profiler_common::unwind::code::{Mapping, PENDING, WITH_STACK_POINTERS};
+use profiler_common::unwind::cursor::Cursor;
+use profiler_common::unwind::stop;
+use profiler_common::unwind::walk::{Code, Process, step};
+use profiler_common::unwind::x86_64::X86_64;
 
-use aya_ebpf::bindings::BPF_F_USER_STACK;
-use aya_ebpf::helpers::generated::bpf_get_stack;
-use profiler_common::limits::USER_FRAMES;
+use crate::code::{self, Current};
+use crate::offsets;
+use crate::task::Task;
 
-/// Writes up to [`USER_FRAMES`] addresses, leaf first, to `to`. Returns their number; zero if the stack cannot be read.
-///
-/// # Safety
-/// `to` points to room for [`USER_FRAMES`] addresses.
+/// Words of a room for frames: a power of two, so that a masked index is in bounds.
+pub const ROOM_WORDS: usize = 512;
+
+/// How far a walk has come.
+#[repr(C)]
+pub struct Walk {
+    cursor: Cursor,
+    last: Mapping,
+    space: u32,
+    /// Whether the mappings of the process are known.
+    prepared: u32,
+    /// Where user frames begin.
+    begin: u32,
+    /// Words per frame: its address, and perhaps its stack pointer.
+    stride: u32,
+    /// Frames walked.
+    pub walked: u32,
+    /// Programs that took part.
+    programs: u32,
+    /// Why it ended, or [`stop::NONE`].
+    stop: u32,
+    /// Whether a table was missing that will be there soon.
+    lacked_table: u32,
+}
+
+impl Walk {
+    /// Starts at the registers with which the current task entered the kernel. Frames go to the words from `begin` on.
+    #[inline(always)]
+    pub fn start(&mut self, identity: &Identity, begin: u32) {
+        self.begin = begin;
+        self.walked = 0;
+        self.programs = 0;
+        self.lacked_table = 0;
+        self.stop = u32::from(stop::NONE);
+        self.last = Mapping { start: 0, end: 0, bias: 0, table: 0, kind: 0 };
+        let space = code::find_space(identity);
+        self.prepared = u32::from(space.is_some());
+        self.space = space.map_or(0, |space| space.space);
+        self.stride = if space.is_some_and(|space| space.flags & WITH_STACK_POINTERS != 0) { 2 } else { 1 };
+        let registers = Task::current().registers();
+        let read = if offsets::is_aarch64() != 0 {
+            registers.start_aarch64(&mut self.cursor)
+        } else {
+            registers.start_x86_64(&mut self.cursor)
+        };
+        if !read || self.cursor.pc == 0 {
+            self.stop = u32::from(stop::UNREADABLE);
+        }
+    }
+
+    /// A walk of nothing: the thread has no user stack.
+    #[inline(always)]
+    pub fn skip(&mut self) {
+        self.walked = 0;
+        self.prepared = 1;
+        self.lacked_table = 0;
+        self.stop = u32::from(stop::COMPLETE);
+    }
+
+    /// Ends here, because no further program goes on.
+    #[inline(always)]
+    pub fn give_up(&mut self) {
+        self.stop = u32::from(stop::DEPTH);
+    }
+
+    /// Why it ended. One that had to trust frame pointers for want of a table says so.
+    #[inline(always)]
+    pub fn ending(&self) -> u8 {
+        let is_cut = self.stop != u32::from(stop::COMPLETE);
+        if self.prepared == 0 || is_cut && self.lacked_table != 0 { stop::UNPREPARED } else { self.stop as u8 }
+    }
+
+    /// How many frames are kept.
+    #[inline(always)]
+    pub fn kept(&self) -> u32 {
+        if self.walked > USER_FRAMES as u32 { USER_FRAMES as u32 } else { self.walked }
+    }
+
+    /// Words per frame.
+    #[inline(always)]
+    pub fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    /// Walks some frames further. Returns whether another program is to go on.
+    #[inline(always)]
+    pub fn advance(&mut self, words: &mut [u64; ROOM_WORDS]) -> bool {
+        for _ in 0..FRAMES_PER_PROGRAM {
+            if self.stop != u32::from(stop::NONE) {
+                return false;
+            }
+            self.stop = u32::from(self.walk_one(words));
+        }
+        self.programs += 1;
+        if self.programs < WALK_PROGRAMS {
+            return true;
+        }
+        self.stop = u32::from(stop::DEPTH);
+        false
+    }
+
+    /// Records the frame the cursor is at and moves to its caller.
+    #[inline(always)]
+    fn walk_one(&mut self, words: &mut [u64; ROOM_WORDS]) -> u8 {
+        let mut process = Current { space: self.space, last: &mut self.last };
+        let code = if self.prepared == 0 { Code::Untabled } else { process.find_code(self.cursor.lookup_address()) };
+        // Where the innermost frame is, there is code, known or not; frame pointers may lead on from it.
+        let code = match code {
+            Code::Nowhere if self.walked > 0 => return stop::UNMAPPED,
+            Code::Nowhere => Code::Untabled,
+            known => known,
+        };
+        self.lacked_table |= u32::from(code == Code::Untabled && process.last.kind == PENDING);
+        record(words, self.begin, self.stride, self.walked, &self.cursor);
+        self.walked += 1;
+        if offsets::is_aarch64() != 0 {
+            step::<Aarch64>(&mut self.cursor, code, &mut process)
+        } else {
+            step::<X86_64>(&mut self.cursor, code, &mut process)
+        }
+    }
+}
+
+/// Writes a frame to its place; beyond the room for the leaf side, over the oldest of the others.
 #[inline(always)]
-pub unsafe fn walk(context: *mut c_void, to: *mut u64) -> usize {
-    // SAFETY: the caller vouches for the room; the verifier checks it.
-    let bytes = unsafe { bpf_get_stack(context, to.cast(), (USER_FRAMES * 8) as u32, u64::from(BPF_F_USER_STACK)) };
-    if bytes <= 0 { 0 } else { (bytes as usize / 8) & 0x7f }
+fn record(words: &mut [u64; ROOM_WORDS], begin: u32, stride: u32, number: u32, cursor: &Cursor) {
+    const ROOT_FRAMES: u32 = (USER_FRAMES - LEAF_FRAMES) as u32;
+    let leaf = LEAF_FRAMES as u32;
+    let place = if number < leaf { number } else { leaf + ((number - leaf) & (ROOT_FRAMES - 1)) };
+    let at = begin + place * stride;
+    // An interrupted instruction that is not the leaf stands one byte on, as if it were a return address.
+    let pc = if number > 0 && cursor.exact != 0 { cursor.pc + 1 } else { cursor.pc };
+    words[core::hint::black_box(at) as usize & (ROOM_WORDS - 1)] = pc;
+    if stride == 2 {
+        words[core::hint::black_box(at + 1) as usize & (ROOM_WORDS - 1)] = cursor.sp;
+    }
 }

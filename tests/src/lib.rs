@@ -1,6 +1,7 @@
 //! The test harness: starts real workloads and the daemon, asks it over HTTP, and compares with the kernel's own books.
 //!
-//! Nothing here knows how the daemon works inside: it is started as a process and asked as a user would ask it.
+//! Nothing here knows how the daemon works inside, but for [`oracle`]: it is started as a process and asked as a user would
+//! ask it.
 
 pub mod books;
 pub mod client;
@@ -8,6 +9,7 @@ pub mod daemon;
 pub mod ground_truth;
 pub mod host;
 pub mod kernel_books;
+pub mod oracle;
 pub mod program;
 pub mod python;
 pub mod quota;

@@ -97,26 +97,44 @@ pub fn scratch() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The compiled workload; built if it is older than its sources.
+/// How one file of `workloads/` becomes a program.
+pub struct Build<'a> {
+    /// The source file.
+    pub source: &'a str,
+    /// The program's file.
+    pub output: &'a str,
+    /// The compiler, and what stands before the source.
+    pub compiler: &'a [&'a str],
+    /// What stands behind it.
+    pub libraries: &'a [&'a str],
+}
+
+/// The compiled workload `NAME.c`; built if it is older than its sources.
+///
+/// Frame pointers are kept and no call becomes a jump, so that a walk by frame pointers sees every function.
 pub fn compile(name: &str) -> Result<PathBuf> {
-    let source = sources().join(format!("{name}.c"));
-    let binary = scratch()?.join(name);
-    let sources = [source.clone(), sources().join("syscalls.h")];
+    let flags = ["gcc", "-O2", "-g", "-pthread", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"];
+    build(&Build { source: &format!("{name}.c"), output: name, compiler: &flags, libraries: &[] })
+}
+
+/// The built program; built anew if it is older than its source or the headers.
+pub fn build(build: &Build) -> Result<PathBuf> {
+    let binary = scratch()?.join(build.output);
+    let sources = [build.source, "syscalls.h", "backtrace.h"].map(|name| sources().join(name));
     let newest = sources.iter().map(|path| modified(path)).max().flatten();
     if newest.is_none() || modified(&binary) < newest {
-        run_compiler(&source, &binary)?;
+        run_compiler(build, &sources[0], &binary)?;
     }
     Ok(binary)
 }
 
-/// Frame pointers are kept and no call becomes a jump, so that a walk by frame pointers sees every function.
-fn run_compiler(source: &Path, binary: &Path) -> Result<()> {
+/// The program appears whole: another test may be building the same one.
+fn run_compiler(build: &Build, source: &Path, binary: &Path) -> Result<()> {
     let fresh = binary.with_extension(format!("{}.new", std::process::id()));
-    let status = Command::new("gcc")
-        .args(["-O2", "-g", "-pthread", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-o"])
-        .args([&fresh, source])
-        .status()
-        .context("failed to run gcc; it is in Debian's package `gcc`")?;
+    let (compiler, flags) = build.compiler.split_first().context("a build names its compiler")?;
+    let mut command = Command::new(compiler);
+    command.args(flags).arg("-o").args([&fresh, source]).args(build.libraries);
+    let status = command.status().with_context(|| format!("failed to run `{compiler}`, which compiles a workload"))?;
     ensure!(status.success(), "failed to compile `{}`", source.display());
     fs::rename(&fresh, binary).with_context(|| format!("failed to place `{}`", binary.display()))
 }

@@ -1,7 +1,10 @@
 //! Installing Debian and Ubuntu packages where this user may.
 use crate::command::{Command, find_program};
 use crate::host;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Once;
 
 static INDEX: Once = Once::new();
@@ -33,6 +36,39 @@ pub(crate) fn install<S: AsRef<str>>(packages: &[S]) -> Result<()> {
              distribution's own rustc, cargo and rustup packages), remove it yourself or use a toolchain from rustup.rs",
         )
         .run()
+}
+
+/// Installs packages that bring services, none of which is started: the tests start servers of their own.
+///
+/// Debian's packages ask `/usr/sbin/policy-rc.d` before they start anything. A machine that has one keeps it.
+pub(crate) fn install_without_starting<S: AsRef<str>>(packages: &[S]) -> Result<()> {
+    let _refusal = Refusal::place().context("failed to forbid that services are started")?;
+    install(packages)
+}
+
+/// A `policy-rc.d` that forbids everything; removed when dropped, if it was not there before.
+struct Refusal(Option<&'static Path>);
+
+impl Refusal {
+    fn place() -> Result<Self> {
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(Self(None));
+        }
+        // 101 means: not allowed.
+        fs::write(path, "#!/bin/sh\nexit 101\n")?;
+        let refusal = Self(Some(path));
+        fs::set_permissions(path, Permissions::from_mode(0o755))?;
+        Ok(refusal)
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.map(fs::remove_file) {
+            eprintln!("warning: failed to remove /usr/sbin/policy-rc.d, so no service starts: {error}");
+        }
+    }
 }
 
 fn is_offered(name: &str) -> bool {

@@ -4,6 +4,7 @@ use crate::command::{Command, find_program};
 use crate::{apt, jdk, python};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use std::path::{Path, PathBuf};
 
 /// What is to be done on this machine; each needs more than the last but one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -12,7 +13,7 @@ pub(crate) enum Ring {
     BuildEbpf,
     /// Building the daemon and running the tests that need no privileges.
     Test,
-    /// Running the live tests: workloads in C, Python and Java.
+    /// Running the live tests: workloads in C, C++, Python and Java, servers, a browser.
     Live,
     /// Booting other kernels in a virtual machine.
     Vm,
@@ -107,6 +108,48 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install a JDK 17 or newer with java, javac and jcmd, and name its folder in JAVA_HOME",
     },
     Need {
+        name: "C++ compiler",
+        rings: &[Ring::Live],
+        find: || find_shown("g++"),
+        install: || apt::install(&["g++"]),
+        elsewhere: "install g++",
+    },
+    Need {
+        name: "libdw with its headers, which walks stacks as the oracle of the tests",
+        rings: &[Ring::Live],
+        find: || find_file("/usr/include/elfutils/libdwfl.h"),
+        install: || apt::install(&["libdw-dev"]),
+        elsewhere: "install the headers of elfutils' libdw, 0.188 or newer",
+    },
+    Need {
+        name: "Python 3.11 of Debian, without frame pointers",
+        rings: &[Ring::Live],
+        find: || find_file("/usr/bin/python3.11"),
+        install: || apt::install(&["python3.11"]),
+        elsewhere: "run this on Debian 12",
+    },
+    Need {
+        name: "Redis server and benchmark",
+        rings: &[Ring::Live],
+        find: || find_shown("redis-server").filter(|_| find_shown("redis-benchmark").is_some()),
+        install: || apt::install_without_starting(&["redis-server", "redis-tools"]),
+        elsewhere: "install redis-server and redis-benchmark",
+    },
+    Need {
+        name: "PostgreSQL server and pgbench",
+        rings: &[Ring::Live],
+        find: find_postgres,
+        install: || apt::install_without_starting(&["postgresql"]),
+        elsewhere: "install PostgreSQL as Debian does, under /usr/lib/postgresql",
+    },
+    Need {
+        name: "Chromium",
+        rings: &[Ring::Live],
+        find: || find_shown("chromium"),
+        install: || apt::install_without_starting(&["chromium"]),
+        elsewhere: "install Chromium as a program named `chromium`, not as a snap",
+    },
+    Need {
         name: "qemu for x86-64",
         rings: &[Ring::Vm],
         find: || find_shown("qemu-system-x86_64"),
@@ -131,6 +174,17 @@ pub(crate) const NEEDS: &[Need] = &[
 
 fn find_shown(program: &str) -> Option<String> {
     find_program(program, &[]).map(|path| path.display().to_string())
+}
+
+fn find_file(path: &str) -> Option<String> {
+    Path::new(path).exists().then(|| path.to_owned())
+}
+
+/// Debian keeps the programs of each version apart, and none of them on the path.
+fn find_postgres() -> Option<String> {
+    let versions = Path::new("/usr/lib/postgresql").read_dir().ok()?.flatten().map(|entry| entry.path().join("bin"));
+    let complete = |folder: &PathBuf| ["initdb", "postgres", "pgbench"].iter().all(|name| folder.join(name).exists());
+    versions.filter(complete).max().map(|folder| folder.display().to_string())
 }
 
 fn is_busybox_static() -> bool {

@@ -29,6 +29,26 @@ const SIGNAL_PC: u64 = 568;
 /// The bits of an address that are not a signature.
 const ADDRESS_BITS: u64 = (1 << 48) - 1;
 
+/// Words of the kernel's `user_pt_regs`.
+pub const REGISTER_WORDS: usize = 34;
+const KEPT_WORDS: [usize; 2] = [29, 30];
+const SP_WORD: usize = 31;
+const PC_WORD: usize = 32;
+
+/// Sets the cursor to the innermost frame, from the words of `user_pt_regs`, in the order of
+/// <https://github.com/torvalds/linux/blob/v6.12/arch/arm64/include/uapi/asm/ptrace.h#L89-L94>.
+#[inline(always)]
+pub fn start(cursor: &mut Cursor, words: &[u64; REGISTER_WORDS]) {
+    cursor.pc = words[PC_WORD];
+    cursor.sp = words[SP_WORD];
+    for (slot, word) in KEPT_WORDS.into_iter().enumerate() {
+        cursor.kept[slot] = words[word];
+        cursor.kept_at[slot] = 0;
+    }
+    cursor.exact = 1;
+    cursor.has_scratch = 0;
+}
+
 /// aarch64.
 pub struct Aarch64;
 

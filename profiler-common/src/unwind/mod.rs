@@ -8,6 +8,7 @@
 //! The architectures are sibling files with the same names in them: having read one you have read both.
 
 pub mod aarch64;
+pub mod code;
 pub mod cursor;
 pub mod rule;
 pub mod table;

@@ -36,7 +36,8 @@ pub mod cfa {
 pub mod base {
     /// The CFA.
     pub const CFA: u8 = 0;
-    /// The register the CFA is computed from.
+    /// The register the CFA is computed from, plus [`super::Rule::offset`]: no register can lie where the CFA does, and so
+    /// none lies zero words from here.
     pub const REGISTER: u8 = 1;
 }
 

@@ -34,6 +34,32 @@ const SIGNAL_REGISTERS: [(u8, u64); 6] = [(R12, 72), (R13, 80), (R14, 88), (R15,
 const SIGNAL_SP: u64 = 160;
 const SIGNAL_PC: u64 = 168;
 
+/// Words of the kernel's `pt_regs`.
+pub const REGISTER_WORDS: usize = 21;
+/// Where `pt_regs` has the kept registers.
+const KEPT_WORDS: [usize; 6] = [4, 5, 3, 2, 1, 0];
+/// Where it has the scratch registers.
+const SCRATCH_WORDS: [usize; 9] = [10, 12, 11, 13, 14, 9, 8, 7, 6];
+const PC_WORD: usize = 16;
+const SP_WORD: usize = 19;
+
+/// Sets the cursor to the innermost frame, from the words of `pt_regs`, in the order of
+/// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/uapi/asm/ptrace.h#L44-L76>.
+#[inline(always)]
+pub fn start(cursor: &mut Cursor, words: &[u64; REGISTER_WORDS]) {
+    cursor.pc = words[PC_WORD];
+    cursor.sp = words[SP_WORD];
+    for (slot, word) in KEPT_WORDS.into_iter().enumerate() {
+        cursor.kept[slot] = words[word];
+        cursor.kept_at[slot] = 0;
+    }
+    for (slot, word) in SCRATCH_WORDS.into_iter().enumerate() {
+        cursor.scratch[slot] = words[word];
+    }
+    cursor.exact = 1;
+    cursor.has_scratch = 1;
+}
+
 /// x86_64.
 pub struct X86_64;
 
@@ -54,11 +80,12 @@ impl Machine for X86_64 {
         } else {
             cursor.sp
         };
-        let mut address = from.wrapping_add_signed(i64::from(rule.offset));
+        let place = from.wrapping_add_signed(i64::from(rule.offset));
+        let mut address = place;
         if rule.cfa == cfa::LINKAGE_STUB {
             address = from.wrapping_add(if cursor.pc & 15 >= rule.offset as u64 { 16 } else { 8 });
         } else if rule.cfa == cfa::AT_REGISTER || rule.cfa == cfa::AT_STACK {
-            let Some(value) = process.read(address) else { return stop::UNREADABLE };
+            let Some(value) = process.read(place) else { return stop::UNREADABLE };
             address = value.wrapping_add_signed(i64::from(rule.addend));
         }
         if address <= cursor.sp {
@@ -68,7 +95,7 @@ impl Machine for X86_64 {
         if pc == 0 {
             return stop::COMPLETE;
         }
-        cursor.note_saved(&rule.saved, if rule.base == base::CFA { address } else { from });
+        cursor.note_saved(&rule.saved, if rule.base == base::CFA { address } else { place });
         cursor.enter_caller(pc, address);
         stop::NONE
     }

@@ -24,6 +24,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 }
 
 fn add(aggregator: &mut Aggregator, words: &[u64]) -> bool {
-    let event = decode_stack(bytemuck::cast_slice(words)).expect("the record is well-formed");
+    let mut room = Vec::new();
+    let event = decode_stack(bytemuck::cast_slice(words), &mut room).expect("the record is well-formed");
     aggregator.add_stack(&event)
 }

@@ -39,6 +39,8 @@ fn header(kind: u8, at: u64) -> StackHeader {
         kind,
         class: wait_class::NET,
         flags: 0,
-        padding: 0,
+        stop: 0,
+        walked: USER_FRAMES,
+        padding: [0; 6],
     }
 }

@@ -11,7 +11,7 @@ use super::limits::AMENDING_STACKS;
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawState, RawWindow};
-use crate::profile::{Loss, LossReason, Task, TaskTotals, TimeRange, Timestamp};
+use crate::profile::{Ending, Loss, LossReason, Task, TaskTotals, TimeRange, Timestamp};
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
 /// Names of processes whose lifetime totals are kept; those beyond share the name `other`.
@@ -97,9 +97,8 @@ impl Aggregator {
     /// Adds a captured stack. Returns whether the stack is new in this window: then its addresses are worth a look.
     pub fn add_stack(&mut self, event: &StackEvent<'_>) -> bool {
         let key = (event.process, event.thread);
-        let on_cpu = event.kind == StackKind::OnCpu;
-        let stack = BorrowedStack { image: event.image, on_cpu, kernel: event.kernel, user: event.user };
-        let Some((index, is_new)) = self.window.intern_stack(stack) else { return false };
+        self.count_ending(event);
+        let Some((index, is_new)) = self.window.intern_stack(BorrowedStack::of(event)) else { return false };
         let task = self.window.intern_task(key);
         match event.kind {
             StackKind::OnCpu => self.window.add_sample(task, index, on_cpu_addition(event)),
@@ -111,6 +110,17 @@ impl Aggregator {
             StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
         }
         is_new
+    }
+
+    fn count_ending(&mut self, event: &StackEvent<'_>) {
+        let reason = match event.user.addresses.is_empty() {
+            true if event.user.ending == Ending::Complete => None,
+            true => Some(LossReason::UserStackUnreadable),
+            false => event.user.ending.loss(),
+        };
+        if let Some(reason) = reason {
+            self.window.add_loss(reason, 1);
+        }
     }
 
     /// A wait that began in an earlier window is cut at the edges. One shorter than the period stands for a whole period
@@ -135,7 +145,7 @@ impl Aggregator {
 
     /// Adds the part of a wait that lies in an earlier window, if there is room for its stack.
     fn add_amendment(&mut self, key: TaskKey, event: &StackEvent<'_>, part: Part) {
-        let stack = BorrowedStack { image: event.image, on_cpu: false, kernel: event.kernel, user: event.user };
+        let stack = BorrowedStack::of(event);
         let known = self.amendments.get(&part.window_start_ns).is_some_and(|earlier| earlier.has_stack(stack));
         if !known && self.amending_stacks >= AMENDING_STACKS {
             return self.window.add_loss(LossReason::WindowFull, 1);
@@ -296,7 +306,6 @@ const COUNTED_LOSSES: &[(u32, LossReason)] = &[
     (record::COUNTER_THREAD_TABLE_FULL, LossReason::ThreadTableFull),
     (record::COUNTER_TARGET_TABLE_FULL, LossReason::ThreadTableFull),
     (record::COUNTER_WALK_REFUSED, LossReason::WalkRefused),
-    (record::COUNTER_USER_STACK_UNREADABLE, LossReason::UserStackUnreadable),
     (record::COUNTER_STACK_TRUNCATED, LossReason::StackTruncated),
 ];
 
@@ -371,6 +380,7 @@ mod tests {
 
     use super::*;
     use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+    use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
     const THREAD: ThreadId = ThreadId { tid: 11, start_ns: 2 };
@@ -391,7 +401,7 @@ mod tests {
             weight_ns,
             period_ns: 10_000_000,
             kernel: &[1],
-            user: &[2],
+            user: UserStack { addresses: &[2], ..UserStack::default() },
         }
     }
 
@@ -451,7 +461,10 @@ mod tests {
         (1..=100).for_each(|at| drop(aggregator.close(Timestamp(at * SECOND), at * SECOND)));
         for address in 0..=AMENDING_STACKS as u64 / 100 {
             let user = [address];
-            aggregator.add_stack(&StackEvent { user: &user, ..off_cpu(101 * SECOND, 101 * SECOND, 0, 101 * SECOND) });
+            aggregator.add_stack(&StackEvent {
+                user: UserStack { addresses: &user, ..UserStack::default() },
+                ..off_cpu(101 * SECOND, 101 * SECOND, 0, 101 * SECOND)
+            });
         }
         let stacks: usize = aggregator.peek_amendments().iter().map(|part| part.stacks.len()).sum();
         assert_eq!(stacks, AMENDING_STACKS);

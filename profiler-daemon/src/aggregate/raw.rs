@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::profile::{ImageId, Loss, Task, TaskTotals, TimeRange, WaitClass};
+use crate::profile::{Ending, ImageId, Loss, Task, TaskTotals, TimeRange, WaitClass};
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +39,10 @@ pub struct RawStack {
     pub kernel: Box<[u64]>,
     /// User addresses; empty for kernel threads and where the stack could not be read.
     pub user: Box<[u64]>,
+    /// Whether user frames are missing behind the first `LEAF_FRAMES`.
+    pub has_gap: bool,
+    /// Why the user part ends where it does.
+    pub ending: Ending,
 }
 
 /// What a raw sample's thread was doing; the kind of code is known only after symbolization.

@@ -8,7 +8,8 @@ use indexmap::{Equivalent, IndexMap};
 
 use super::limits::STACKS;
 use super::{RawSample, RawStack, RawState, RawWindow};
-use crate::profile::{ImageId, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange};
+use crate::profile::{Ending, ImageId, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange};
+use crate::wire::{StackEvent, StackKind};
 
 /// Which thread of which process.
 pub(super) type TaskKey = (ProcessId, ThreadId);
@@ -45,18 +46,46 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) on_cpu: bool,
     pub(super) kernel: &'a [u64],
     pub(super) user: &'a [u64],
+    pub(super) has_gap: bool,
+    pub(super) ending: Ending,
+}
+
+impl<'a> BorrowedStack<'a> {
+    pub(super) fn of(event: &StackEvent<'a>) -> Self {
+        Self {
+            image: event.image,
+            on_cpu: event.kind == StackKind::OnCpu,
+            kernel: event.kernel,
+            user: event.user.addresses,
+            has_gap: event.user.has_gap,
+            ending: event.user.ending,
+        }
+    }
+
+    fn to_owned_stack(self) -> RawStack {
+        RawStack {
+            image: self.image,
+            on_cpu: self.on_cpu,
+            kernel: self.kernel.into(),
+            user: self.user.into(),
+            has_gap: self.has_gap,
+            ending: self.ending,
+        }
+    }
 }
 
 impl Hash for BorrowedStack<'_> {
     /// Must agree with the derived hash of [`RawStack`].
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.image, self.on_cpu, self.kernel, self.user).hash(state);
+        (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
     }
 }
 
 impl Equivalent<RawStack> for BorrowedStack<'_> {
     fn equivalent(&self, key: &RawStack) -> bool {
-        self.image == key.image && self.on_cpu == key.on_cpu && *self.kernel == *key.kernel && *self.user == *key.user
+        (self.image, self.on_cpu, self.has_gap, self.ending) == (key.image, key.on_cpu, key.has_gap, key.ending)
+            && *self.kernel == *key.kernel
+            && *self.user == *key.user
     }
 }
 
@@ -97,8 +126,7 @@ impl Window {
             self.loss.add(LossReason::WindowFull, 1);
             return None;
         }
-        let owned =
-            RawStack { image: stack.image, on_cpu: stack.on_cpu, kernel: stack.kernel.into(), user: stack.user.into() };
+        let owned = stack.to_owned_stack();
         Some((self.stacks.insert_full(owned, ()).0 as u32, true))
     }
 
@@ -166,7 +194,14 @@ mod tests {
     #[test]
     fn a_borrowed_stack_finds_the_owned_one() {
         let image = ImageId { process: ProcessId { pid: 1, start_ns: 2 }, exec_ns: 3 };
-        let stack = |user| BorrowedStack { image, on_cpu: true, kernel: &[1, 2], user };
+        let stack = |user| BorrowedStack {
+            image,
+            on_cpu: true,
+            kernel: &[1, 2],
+            user,
+            has_gap: false,
+            ending: Ending::Complete,
+        };
         let mut window = Window::default();
         assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));
         assert_eq!(window.intern_stack(stack(&[3, 4])), Some((1, true)));

@@ -11,8 +11,9 @@ use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES, WALK_SLICE
 use profiler_common::record::{self, Snapshot};
 
 use super::object::read_object;
+use super::programs::{Walks, load_programs};
 use super::syscalls::syscall_kinds;
-use super::{Features, LoadError, Rings, SwitchIn, Variant};
+use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
 use crate::settings::SamplingSettings;
 use crate::sys::{capability, membarrier};
 
@@ -22,6 +23,7 @@ pub struct Kernel {
     targets: HashMap<MapData, u32, u64>,
     control: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
+    walks: Walks,
     features: Features,
     frequency_hz: u32,
     /// The sampling event of each CPU that has one.
@@ -31,7 +33,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Loads and verifies the kernel half. Nothing is attached yet.
-    pub fn load(settings: &SamplingSettings) -> Result<(Self, Rings), LoadError> {
+    pub fn load(settings: &SamplingSettings) -> Result<(Self, Rings, CodeMaps), LoadError> {
         if !capability::can_load_programs() {
             return Err(LoadError::NoPrivilege);
         }
@@ -43,10 +45,12 @@ impl Kernel {
         });
         let mut ebpf = object?;
         let rings = Rings { stacks: take_ring(&mut ebpf, "STACKS")?, lifecycle: take_ring(&mut ebpf, "LIFECYCLE")? };
+        let code = CodeMaps::take(&mut ebpf)?;
         let mut kernel = Self {
             targets: take_map(&mut ebpf, "TARGETS", HashMap::try_from)?,
             control: take_map(&mut ebpf, "CONTROL", Array::try_from)?,
             counters: take_map(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+            walks: Walks::take(&mut ebpf)?,
             ebpf,
             features,
             frequency_hz: settings.frequency_hz,
@@ -55,7 +59,7 @@ impl Kernel {
         };
         kernel.write_syscalls()?;
         kernel.load_programs(&types?)?;
-        Ok((kernel, rings))
+        Ok((kernel, rings, code))
     }
 
     /// What was found and chosen.
@@ -220,19 +224,8 @@ impl Kernel {
     }
 
     fn load_programs(&mut self, types: &aya::Btf) -> Result<(), LoadError> {
-        for name in tracepoint_programs(&self.features) {
-            let program: &mut BtfTracePoint = typed(&mut self.ebpf, name)?;
-            let tracepoint = if name == "sched_exit" { "sched_exit_tp" } else { name.trim_end_matches("_both") };
-            check_load(name, program.load(tracepoint, types))?;
-        }
-        if let SwitchIn::Kprobe(_) = self.features.switch_in {
-            let program: &mut KProbe = typed(&mut self.ebpf, "finish_task_switch")?;
-            check_load("finish_task_switch", program.load())?;
-        }
-        let program: &mut PerfEvent = typed(&mut self.ebpf, "on_cpu")?;
-        check_load("on_cpu", program.load())?;
-        let program: &mut Iter = typed(&mut self.ebpf, "each_task")?;
-        check_load("each_task", program.load("task", types))
+        load_programs(&mut self.ebpf, &self.features, types)?;
+        self.walks.connect(&mut self.ebpf, &self.features)
     }
 }
 
@@ -276,6 +269,7 @@ fn load_object(settings: &SamplingSettings, features: &Features) -> Result<Ebpf,
         .override_global("WAIT_PERIOD_NS", &wait_period_ns, true)
         .override_global("CPU_PERIOD_NS", &period_ns, true)
         .override_global("WALK_CAP", &walk_cap, true)
+        .override_global("STOP_SIGNAL", &settings.stop_signal, true)
         .map_max_entries("STACKS", ring_bytes(STACK_RING_BYTES))
         .map_max_entries("LIFECYCLE", ring_bytes(LIFECYCLE_RING_BYTES))
         .allow_unsupported_maps();
@@ -295,7 +289,7 @@ fn take_ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, LoadError>
     take_map(ebpf, name, RingBuf::try_from)
 }
 
-fn take_map<T>(
+pub(super) fn take_map<T>(
     ebpf: &mut Ebpf,
     name: &str,
     convert: impl FnOnce(aya::maps::Map) -> Result<T, MapError>,
@@ -304,7 +298,7 @@ fn take_map<T>(
     convert(map).map_err(|error| LoadError::refused(format!("map {name}"), &error))
 }
 
-fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
+pub(super) fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
@@ -319,14 +313,6 @@ fn reload<P>(
     unload: impl FnOnce(&mut P) -> Result<(), ProgramError>,
 ) -> Result<(), LoadError> {
     unload(program).map_err(|error| LoadError::refused(format!("unloading {name}"), &error))
-}
-
-/// A program that is loaded already may stay so.
-fn check_load(name: &str, result: Result<(), ProgramError>) -> Result<(), LoadError> {
-    match result {
-        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(LoadError::refused(format!("program {name}"), &error)),
-    }
 }
 
 /// Fills the buffer with whole snapshots; returns how many bytes, zero at the end.

@@ -93,6 +93,7 @@ pub fn resolve_offsets(btf: &Btf, symbols: &KernelSymbols) -> Offsets {
     offsets.add_symbols(symbols);
     let has_state = btf.tracepoint_argument_is_integer("sched_switch", 3);
     offsets.words.push(("HAS_PREVIOUS_STATE", u32::from(has_state)));
+    offsets.words.push(("IS_AARCH64", u32::from(cfg!(target_arch = "aarch64"))));
     offsets
 }
 

@@ -174,6 +174,7 @@ mod tests {
             cache_dir: Some("/x".into()),
             cache_limit: 64 << 20,
             debuginfod: ["http://a", "https://b/c"].map(|url| ServerUrl::parse("x", url).unwrap()).to_vec(),
+            stop_signal: 0,
         };
         assert_eq!(flags.settings(&history), Ok(expected));
     }

@@ -5,7 +5,9 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::pipeline::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
+use crate::pipeline::{
+    Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId, UnwindStatus, UnwindTotals,
+};
 use crate::profile::{
     CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, Stack, State, Task, TaskTotals,
     ThreadId, TimeRange, Timestamp, WaitClass,
@@ -87,6 +89,7 @@ impl Daemon for Twin {
             exe: Some("/srv/app".to_owned()),
             threads: 1,
             targets: vec![TargetId(1)],
+            unwind: Some(UnwindStatus { executables: 5, ready: 3, building: 1 }),
         };
         Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "静か")])
     }
@@ -167,6 +170,7 @@ fn status() -> Status {
         windows: 6,
         history_bytes: 5 << 20,
         history_limit_bytes: 256 << 20,
+        unwind: UnwindTotals { spaces: 2, tables: 5, table_bytes: 3 << 20, rules: 400, building: 1, without_table: 1 },
         counters: vec![("stack_walks", 123)],
         loss,
         self_cpu_ns: SECOND / 2,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
 use super::queue::Outbox;
 use super::selection::{SelectError, Selection};
+use super::unwinder::{Job, Unwinding};
 use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
 use crate::aggregate::{Aggregator, Closed};
 use crate::bpf::reader::Ring;
 use crate::bpf::{Kernel, LoadError, Rings};
-use crate::process::{ProcWorld, ProcessError, World};
-use crate::profile::{Loss, LossReason, TaskTotals, Timestamp};
+use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
+use crate::profile::{Ending, ImageId, Loss, LossReason, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
 use crate::wire::{LifecycleEvent, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
@@ -26,6 +27,19 @@ const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often CPUs, ended targets and live selectors are looked after.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the processes of a target are prepared at most before they are sampled all the same. Stacks that need what is
+/// not there yet are cut, and say so.
+const PREPARE: Duration = Duration::from_secs(10);
+
+/// The same for a target that selects everything: it need not be complete at once.
+const PREPARE_ALL: Duration = Duration::from_millis(200);
+
+/// When the unwinder is told again of an image that the kernel half still does not know.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Images the unwinder was told of that are remembered; beyond it, it is told again.
+const TOLD: usize = 65_536;
 
 /// What the collector is asked to do. Each answers on its own channel.
 pub(super) enum Command {
@@ -39,6 +53,9 @@ pub(super) enum Command {
     Peek(SyncSender<Peeked>),
     Stop,
 }
+
+/// Is shown every stack as it was captured.
+pub type Watch = Box<dyn FnMut(&StackEvent<'_>) + Send>;
 
 /// Why a target could not be added.
 #[derive(Debug)]
@@ -73,6 +90,17 @@ pub(super) struct Collector {
     started: Timestamp,
     window_ends: Instant,
     upkeep_due: Instant,
+    /// Targets whose processes are being prepared for unwinding.
+    preparing: VecDeque<Preparing>,
+}
+
+/// A target that takes effect when its processes can be unwound, or when that takes too long.
+struct Preparing {
+    selector: Selector,
+    lifetime: Option<Duration>,
+    to: SyncSender<Result<TargetId, AddError>>,
+    done: Arc<AtomicBool>,
+    until: Instant,
 }
 
 /// What records are booked to.
@@ -84,6 +112,13 @@ struct Books {
     /// Everything lost in closed windows.
     loss: Loss,
     windows: u64,
+    /// Where stacks are decoded.
+    room: Vec<u64>,
+    unwinding: Unwinding,
+    /// The images the unwinder was told of: which reading, and when.
+    told: HashMap<ImageId, (u64, Instant)>,
+    has_ended: bool,
+    watch: Option<Watch>,
 }
 
 impl Collector {
@@ -92,6 +127,7 @@ impl Collector {
         (kernel, rings): (Kernel, Rings),
         settings: &SamplingSettings,
         shared: Arc<Shared>,
+        unwinding: Unwinding,
         (commands, waker, work): (Receiver<Command>, Waker, Outbox<Work>),
     ) -> Self {
         let now = shared.now();
@@ -102,7 +138,7 @@ impl Collector {
         Self {
             kernel,
             rings,
-            books: Books { aggregator, shared, executed: Executed::default(), loss: Loss::default(), windows: 0 },
+            books: Books::new(aggregator, shared, unwinding),
             selection: Selection::default(),
             settings: settings.clone(),
             commands,
@@ -112,7 +148,14 @@ impl Collector {
             started: now,
             window_ends: Instant::now() + settings.window,
             upkeep_due: Instant::now() + UPKEEP_INTERVAL,
+            preparing: VecDeque::new(),
         }
+    }
+
+    /// Shows every stack to `watch`.
+    pub(super) fn watched(mut self, watch: Option<Watch>) -> Self {
+        self.books.watch = watch;
+        self
     }
 
     /// Works until it is told to stop.
@@ -128,6 +171,7 @@ impl Collector {
             if !self.carry_out_commands() {
                 return;
             }
+            self.add_prepared();
             self.answer_peeks();
             self.keep_up(Instant::now());
         }
@@ -174,6 +218,7 @@ impl Collector {
     }
 
     fn upkeep(&mut self, now: Instant) {
+        self.books.end_upkeep();
         warn_on(self.kernel.follow_cpus());
         for id in self.selection.expired(now) {
             let _ = self.remove_target(id);
@@ -209,6 +254,35 @@ impl Collector {
         self.visit();
     }
 
+    /// Has the processes a target means prepared, so that their first stack is whole. They are not sampled until then, or
+    /// until it takes too long.
+    fn prepare_target(
+        &mut self,
+        selector: Selector,
+        lifetime: Option<Duration>,
+        to: SyncSender<Result<TargetId, AddError>>,
+    ) {
+        let pids = match resolve(&selector, &ProcWorld) {
+            Ok(pids) => pids,
+            Err(error) => return drop(to.send(Err(AddError::Process(error)))),
+        };
+        let longest = if selector == Selector::All { PREPARE_ALL } else { PREPARE };
+        let done = Arc::<AtomicBool>::default();
+        self.books.unwinding.give(Job::Prepare(pids, done.clone()));
+        self.preparing.push_back(Preparing { selector, lifetime, to, done, until: Instant::now() + longest });
+    }
+
+    fn add_prepared(&mut self) {
+        let now = Instant::now();
+        while let Some(first) = self.preparing.pop_front() {
+            if !first.done.load(Ordering::Acquire) && now < first.until {
+                return self.preparing.push_front(first);
+            }
+            // Whoever asked may have given up.
+            let _ = first.to.send(self.add_target(first.selector, first.lifetime));
+        }
+    }
+
     fn add_target(&mut self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, AddError> {
         let id = self.selection.add(&mut self.kernel, selector, lifetime);
         if id.is_err() && self.selection.is_empty() {
@@ -226,6 +300,11 @@ impl Collector {
             other => DaemonError::Kernel(other.to_string()),
         })?;
         self.settle();
+        if !self.selection.selects_all() {
+            let pids = self.kernel.targets().into_iter().map(|(pid, _)| pid).collect();
+            self.books.unwinding.give(Job::Retain(pids));
+            self.books.told.clear();
+        }
         if self.selection.is_empty() {
             self.kernel.detach().map_err(|error| DaemonError::Kernel(error.to_string()))?;
         }
@@ -236,7 +315,7 @@ impl Collector {
     fn carry_out_commands(&mut self) -> bool {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::AddTarget(selector, lifetime, to) => drop(to.send(self.add_target(selector, lifetime))),
+                Command::AddTarget(selector, lifetime, to) => self.prepare_target(selector, lifetime, to),
                 Command::RemoveTarget(id, to) => drop(to.send(self.remove_target(id))),
                 Command::Targets(to) => drop(to.send(self.targets())),
                 Command::Processes(to) => drop(to.send(self.processes())),
@@ -292,6 +371,7 @@ impl Collector {
                 exe: ProcWorld.executable_path(pid).ok().map(|path| path.to_string_lossy().into_owned()),
                 threads,
                 targets: self.selection.ids_of(of(pid)),
+                unwind: self.books.unwinding.report.process(pid),
             })
             .collect()
     }
@@ -317,6 +397,7 @@ impl Collector {
             windows: ring.len() as u64,
             history_bytes: ring.bytes() as u64,
             history_limit_bytes: ring.limit_bytes() as u64,
+            unwind: self.books.unwinding.report.totals(),
             counters: vec![
                 ("stack_walks", counters[profiler_common::record::COUNTER_STACK_WALKS as usize]),
                 ("context_switches", counters[profiler_common::record::COUNTER_SWITCHES as usize]),
@@ -330,9 +411,34 @@ impl Collector {
 }
 
 impl Books {
+    fn new(aggregator: Aggregator, shared: Arc<Shared>, unwinding: Unwinding) -> Self {
+        Self {
+            aggregator,
+            shared,
+            executed: Executed::default(),
+            loss: Loss::default(),
+            windows: 0,
+            room: Vec::new(),
+            unwinding,
+            told: HashMap::new(),
+            has_ended: false,
+            watch: None,
+        }
+    }
+
+    /// Has what is known of processes that ended forgotten.
+    fn end_upkeep(&mut self) {
+        if std::mem::take(&mut self.has_ended) {
+            self.unwinding.give(Job::Sweep);
+        }
+        if self.told.len() > TOLD {
+            self.told.clear();
+        }
+    }
+
     fn add_record(&mut self, ring: Ring, bytes: &[u8]) {
         let understood = match ring {
-            Ring::Stacks => decode_stack(bytes).map(|event| self.add_stack(&event)),
+            Ring::Stacks => self.add_stack_record(bytes),
             Ring::Lifecycle => decode_lifecycle(bytes).map(|event| self.add_lifecycle(event)),
         };
         if understood.is_none() {
@@ -340,16 +446,47 @@ impl Books {
         }
     }
 
+    fn add_stack_record(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut room = std::mem::take(&mut self.room);
+        let understood = decode_stack(bytes, &mut room).map(|event| self.add_stack(&event));
+        self.room = room;
+        understood
+    }
+
     /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
-    /// must be read while the process lives.
+    /// must be read while the process lives. So may one that was cut because its code was not known.
     fn add_stack(&mut self, event: &StackEvent<'_>) {
-        if !self.aggregator.add_stack(event) || event.user.is_empty() {
+        if let Some(watch) = &mut self.watch {
+            watch(event);
+        }
+        let is_new = self.aggregator.add_stack(event);
+        let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
+        if event.user.addresses.is_empty() || !is_new && !is_cut {
             return;
         }
-        let now = Instant::now();
+        let (now, registry) = (Instant::now(), &self.shared.registry);
         // A process that is gone already is counted when its stacks are named.
-        if let Some(image) = self.shared.registry.observe_addresses(event.image, event.user, now, &ProcWorld) {
+        let image = match event.user.ending {
+            Ending::Unmapped => {
+                registry.observe(event.image, &ProcWorld).and_then(|_| registry.refresh(event.image, now, &ProcWorld))
+            }
+            _ => registry.observe_addresses(event.image, event.user.addresses, now, &ProcWorld),
+        };
+        if let Some(image) = image {
+            self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
+        }
+    }
+
+    /// Tells of each reading of an image once, and again if the kernel half still does not know it.
+    fn tell_unwinder(&mut self, image: &Arc<Image>, ending: Ending, now: Instant) {
+        let told = self.told.get(&image.id);
+        let is_known = told.is_some_and(|(revision, at)| {
+            *revision == image.revision && (ending != Ending::Unprepared || now - *at < TELL_AGAIN)
+        });
+        if !is_known {
+            self.told.insert(image.id, (image.revision, now));
+            self.unwinding.give(Job::Observe(image.clone()));
         }
     }
 
@@ -360,6 +497,8 @@ impl Books {
                 self.aggregator.add_end(&ended);
                 if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {
                     self.shared.registry.end_image(ended.account.image);
+                    self.told.remove(&ended.account.image);
+                    self.has_ended = true;
                 }
             }
         }

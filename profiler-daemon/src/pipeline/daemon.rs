@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::unwinder::{UnwindStatus, UnwindTotals};
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::settings::Selector;
 
@@ -83,6 +84,8 @@ pub struct Status {
     pub history_bytes: u64,
     /// The most memory they may take.
     pub history_limit_bytes: u64,
+    /// How the walking of user stacks is prepared.
+    pub unwind: UnwindTotals,
     /// Lifetime counters by the name of the metric without `profilerd_` and `_total`, e.g. `stack_walks`.
     pub counters: Vec<(&'static str, u64)>,
     /// Everything lost since the start.
@@ -106,6 +109,8 @@ pub struct ProcessStatus {
     pub threads: u64,
     /// The targets that select it.
     pub targets: Vec<TargetId>,
+    /// How far walking its stacks is prepared; `None` if that has not begun.
+    pub unwind: Option<UnwindStatus>,
 }
 
 /// Why the daemon could not do what it was asked.

@@ -3,6 +3,7 @@
 //! Two threads: the *collector* owns the kernel half, its rings and the aggregator, and carries out every command; the
 //! *namer* owns the symbolizer, which cannot change threads. Windows flow from the first through the second into the store.
 
+mod builder;
 mod collector;
 pub mod daemon;
 mod error;
@@ -13,9 +14,12 @@ mod selection;
 mod service;
 mod session;
 mod threads;
+mod unwinder;
 mod waker;
 
+pub use collector::Watch;
 pub use daemon::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
 pub use error::StartError;
 pub use service::Service;
 pub use session::Session;
+pub use unwinder::{UnwindStatus, UnwindTotals};

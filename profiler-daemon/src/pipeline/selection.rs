@@ -49,6 +49,11 @@ impl Selection {
         self.slots.iter().all(Option::is_none)
     }
 
+    /// Whether a target selects every process.
+    pub(super) fn selects_all(&self) -> bool {
+        self.slots.iter().flatten().any(|slot| slot.selector == Selector::All)
+    }
+
     /// Selects processes. Attaches the kernel half if this is the first target.
     pub(super) fn add(
         &mut self,

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::collector::{AddError, Collector, Command};
+use super::builder::{self, BuildQueue};
+use super::collector::{AddError, Collector, Command, Watch};
 use super::namer::{self, Peeked, Shared};
 use super::queue::queue;
 use super::threads::Threads;
+use super::unwinder::{UnwindReport, Unwinder, Unwinding};
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
-use crate::bpf::{Kernel, LoadError};
+use crate::bpf::{CodeMaps, Kernel, LoadError, Rings};
 use crate::process::{ProcWorld, ProcessError, Registry, in_initial_pid_namespace, resolve};
 use crate::profile::merge::merge_profiles;
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
@@ -23,6 +25,7 @@ use crate::store::Ring;
 use crate::symbolize::Debuginfod;
 use crate::sys::clock::SteadyClock;
 use crate::sys::descriptors;
+use crate::unwind::TableCache;
 
 /// A running pipeline. Dropping it detaches and unloads the kernel half.
 pub struct Service {
@@ -35,11 +38,20 @@ pub struct Service {
 impl Service {
     /// Loads the kernel half and selects. Returns when every selected thread is accounted.
     pub fn start(settings: &SamplingSettings, selectors: &[Selector]) -> Result<Arc<Self>, StartError> {
+        Self::start_watched(settings, selectors, None)
+    }
+
+    /// The same, and shows `watch` every stack as it was captured, on the collector's thread.
+    pub fn start_watched(
+        settings: &SamplingSettings,
+        selectors: &[Selector],
+        watch: Option<Watch>,
+    ) -> Result<Arc<Self>, StartError> {
         if !in_initial_pid_namespace() {
             return Err(LoadError::NotInInitialPidNamespace.into());
         }
         let debuginfod = start_debuginfod(settings)?;
-        let service = Self::launch(settings, Kernel::load(settings)?, debuginfod)?;
+        let service = Self::launch(settings, Kernel::load(settings)?, debuginfod, watch)?;
         for selector in selectors {
             service.select(selector.clone(), None).map_err(|error| match error {
                 AddError::Process(error) => StartError::Select(error),
@@ -52,8 +64,9 @@ impl Service {
 
     fn launch(
         settings: &SamplingSettings,
-        kernel: (Kernel, crate::bpf::Rings),
+        (kernel, rings, code): (Kernel, Rings, CodeMaps),
         debuginfod: Option<Debuginfod>,
+        watch: Option<Watch>,
     ) -> Result<Arc<Self>, StartError> {
         // The executables of processes are kept open; with the old limit, fewer are.
         if let Err(error) = descriptors::raise_limit() {
@@ -69,8 +82,10 @@ impl Service {
         let (commands, receiver) = channel();
         let (work, to_name) = queue();
         let waker = Waker::new()?;
-        let collector = Collector::new(kernel, settings, shared.clone(), (receiver, waker.clone(), work));
         let threads = Threads::new();
+        let unwinding = start_unwinding(&threads, settings, code, &shared, &waker)?;
+        let pipes = (receiver, waker.clone(), work);
+        let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
         threads.start("namer", move || namer::run(&to_store, to_name, debuginfod))?;
@@ -141,6 +156,32 @@ impl Service {
             Err(_) => "an unknown time".to_owned(),
         }
     }
+}
+
+/// Starts the unwinder and the builder.
+fn start_unwinding(
+    threads: &Threads,
+    settings: &SamplingSettings,
+    code: CodeMaps,
+    shared: &Arc<Shared>,
+    waker: &Waker,
+) -> Result<Unwinding, StartError> {
+    let (jobs, to_do) = channel();
+    let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
+    let unwinder = Unwinder::new(code, shared.clone(), queue.clone(), report.clone(), waker.clone());
+    threads.start("unwinder", move || unwinder.run(&to_do))?;
+    let (cache, to_unwinder) = (open_cache(settings), jobs.clone());
+    threads.start("builder", move || builder::run(&queue, &cache, &to_unwinder))?;
+    Ok(Unwinding::new(jobs, report))
+}
+
+/// Where tables are kept from run to run.
+fn open_cache(settings: &SamplingSettings) -> TableCache {
+    let Some(directory) = &settings.cache_dir else { return TableCache::disabled() };
+    TableCache::open(&directory.join("unwind"), settings.cache_limit).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        TableCache::disabled()
+    })
 }
 
 impl Daemon for Service {

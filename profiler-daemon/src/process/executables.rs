@@ -6,13 +6,14 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Resource, getrlimit};
 
 use super::limits;
 use super::maps::{MappedInode, Mapping};
 use super::recent::RecentMap;
+use super::vdso::{VDSO_MODULE, read_vdso};
 use super::world::World;
 use crate::sys::openat2::{FileFacts, read_facts};
 
@@ -59,6 +60,7 @@ impl Executable {
 pub struct Executables {
     open: Mutex<RecentMap<MappedInode, Arc<Executable>>>,
     next: AtomicU64,
+    vdso: OnceLock<Option<Arc<Executable>>>,
 }
 
 impl Default for Executables {
@@ -70,7 +72,7 @@ impl Default for Executables {
 impl Executables {
     /// Holds at most `capacity` files open.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { open: Mutex::new(RecentMap::new(capacity)), next: AtomicU64::new(1) }
+        Self { open: Mutex::new(RecentMap::new(capacity)), next: AtomicU64::new(1), vdso: OnceLock::new() }
     }
 
     /// The executable a mapping shows, opened now unless a process showed the same file before.
@@ -84,6 +86,12 @@ impl Executables {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(self.keep(mapping, file, facts))
+    }
+
+    /// The code the kernel maps into every process, read from the daemon's own mapping of it.
+    pub fn vdso(&self) -> Option<Arc<Executable>> {
+        let read = || Some(Arc::new(Executable::from_daemon(ExecutableId(0), VDSO_MODULE, read_vdso().ok()?).ok()?));
+        self.vdso.get_or_init(read).clone()
     }
 
     /// How many are held open.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ProcessError;
 use super::executables::{Executable, Executables};
@@ -11,11 +12,16 @@ use super::stat::{ProcessCredentials, ProcessStat};
 use super::world::{ProcFile, World};
 use crate::profile::ImageId;
 
+/// How many images were read so far.
+static READINGS: AtomicU64 = AtomicU64::new(0);
+
 /// A program image as it was when its mappings were last read.
 #[derive(Debug)]
 pub struct Image {
     /// Which image of which process.
     pub id: ImageId,
+    /// Which reading of it: never the same twice.
+    pub revision: u64,
     /// The name of the thread-group leader. Untrusted text.
     pub comm: String,
     /// The executable's path, without ` (deleted)`; absent for threads of the kernel. Untrusted.
@@ -33,6 +39,7 @@ pub struct Image {
     /// The executable mappings.
     pub mappings: Mappings,
     executables: HashMap<MappedInode, Arc<Executable>>,
+    vdso: Option<Arc<Executable>>,
 }
 
 impl Image {
@@ -54,6 +61,7 @@ impl Image {
         let is_jvm = mappings.iter().any(|mapping| mapping.file_name() == "libjvm.so");
         Ok(Self {
             id,
+            revision: READINGS.fetch_add(1, Ordering::Relaxed),
             comm: stat.comm,
             executable,
             uid: credentials.uid,
@@ -63,13 +71,27 @@ impl Image {
             generates_code: is_python || is_jvm || mappings.iter().any(Mapping::may_be_generated),
             mappings,
             executables: opened,
+            vdso: executables.vdso(),
         })
+    }
+
+    /// The executable mappings, each with the open file it shows, if it shows one that could be opened.
+    pub fn code(&self) -> impl Iterator<Item = (&Mapping, Option<&Arc<Executable>>)> {
+        self.mappings.iter().map(|mapping| (mapping, self.executable_of(mapping)))
     }
 
     /// The mapping of an address, and the open file it shows, if it shows one that could be opened.
     pub fn find(&self, address: Address) -> Option<(&Mapping, Option<&Arc<Executable>>)> {
         let mapping = self.mappings.find(address)?;
-        Some((mapping, self.executables.get(&mapping.inode)))
+        Some((mapping, self.executable_of(mapping)))
+    }
+
+    fn executable_of(&self, mapping: &Mapping) -> Option<&Arc<Executable>> {
+        match mapping.kind {
+            MappingKind::File => self.executables.get(&mapping.inode),
+            MappingKind::Vdso => self.vdso.as_ref(),
+            MappingKind::Anonymous | MappingKind::Special => None,
+        }
     }
 }
 

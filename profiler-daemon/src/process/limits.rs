@@ -1,5 +1,6 @@
 //! Every bound of this room: what may be read of a process and how much is remembered.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Bytes read of `/proc/PID/maps`; what lies beyond is not known and counts as unmapped.
@@ -14,6 +15,10 @@ pub const MAPPINGS_PER_IMAGE: usize = 16_384;
 pub const PATH_BYTES: usize = 4096;
 /// The largest file taken for an executable; a larger one counts as unavailable.
 pub const EXECUTABLE_BYTES: u64 = 8 << 30;
+/// Segments and sections read of an ELF file; one with more counts as unavailable.
+pub const ELF_SECTIONS: usize = 16_384;
+/// The length of a build id, in bytes; others are not looked for.
+pub const BUILD_ID_BYTES: RangeInclusive<usize> = 8..=64;
 /// Open executables at most, whatever the limit on descriptors; the least recently used are closed.
 pub const EXECUTABLES_MAX: usize = 4096;
 /// Open executables at least, even if the limit on descriptors is small.
@@ -29,7 +34,7 @@ pub const WINDOWS_AFTER_END: u64 = 3;
 /// Windows after which an image that nobody asked for is forgotten; it is read again if its process shows up.
 pub const WINDOWS_UNUSED: u64 = 60;
 /// The first pause between two readings of one image's mappings; each reading doubles it.
-pub const REFRESH_FIRST: Duration = Duration::from_millis(100);
+pub const REFRESH_FIRST: Duration = Duration::from_millis(10);
 /// The longest pause between two readings of one image's mappings.
 pub const REFRESH_LONGEST: Duration = Duration::from_secs(60);
 /// Ancestors followed to find out whether a process descends from a selected one.

@@ -3,6 +3,7 @@
 //! In come pids and identities from the kernel half; out come [`Image`]s with mappings and open files, and sets of pids
 //! for a selector. Everything asked of a process goes through the [`World`] trait; everything answered is untrusted.
 
+pub(crate) mod elf;
 pub mod executables;
 pub mod fixture;
 pub mod image;
@@ -14,7 +15,8 @@ pub mod recent;
 pub mod registry;
 pub mod selection;
 pub mod stat;
-pub mod world;
+pub mod vdso;
+mod world;
 
 pub use executables::{Executable, ExecutableId, Executables};
 pub use image::Image;

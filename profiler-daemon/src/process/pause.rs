@@ -39,7 +39,7 @@ mod tests {
         let mut pause = Pause::new(start);
         let passed: Vec<u64> =
             (0..200_000).filter(|millis| pause.pass(start + Duration::from_millis(*millis))).collect();
-        assert_eq!(&passed[..4], [100, 300, 700, 1500]);
+        assert_eq!(&passed[..4], [10, 30, 70, 150]);
         assert!(passed.windows(2).all(|pair| pair[1] - pair[0] <= limits::REFRESH_LONGEST.as_millis() as u64));
     }
 }

@@ -275,7 +275,7 @@ mod tests {
             world.reads(ProcFile::Maps)
         };
         assert_eq!(seen(0x1800, 0), 1);
-        let reads: Vec<usize> = [0, 50, 400, 500, 700, 1000, 1300].map(|millis| seen(0x9000, millis)).to_vec();
+        let reads: Vec<usize> = [0, 5, 40, 50, 70, 100, 130].map(|millis| seen(0x9000, millis)).to_vec();
         assert_eq!(reads, [1, 1, 2, 2, 3, 3, 4]);
     }
 

@@ -17,6 +17,20 @@ pub enum LossReason {
     UserStackUnreadable,
     /// A stack was deeper than the limit.
     StackTruncated,
+    /// A user stack was cut: a return address lies in no known executable mapping.
+    StackUnmapped,
+    /// A user stack was cut: no unwind information, and no frame pointer.
+    StackNoRule,
+    /// A user stack was cut: an unwind rule that tables cannot express.
+    StackRuleUnsupported,
+    /// A user stack was cut: an unwind rule needs a register whose value is not known.
+    StackRegisterLost,
+    /// A user stack was cut: its memory could not be read.
+    StackUnreadable,
+    /// A user stack was cut: the caller's frame would not lie above its callee's.
+    StackNoProgress,
+    /// A user stack was followed by frame pointers alone, before the mappings of its process were known.
+    StackUnprepared,
     /// A process ended before its mappings were read.
     ProcessGone,
     /// The user half's table of stacks was full for this window.
@@ -29,13 +43,20 @@ pub enum LossReason {
 
 impl LossReason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::StackRingFull,
         Self::LifecycleRingFull,
         Self::ThreadTableFull,
         Self::WalkRefused,
         Self::UserStackUnreadable,
         Self::StackTruncated,
+        Self::StackUnmapped,
+        Self::StackNoRule,
+        Self::StackRuleUnsupported,
+        Self::StackRegisterLost,
+        Self::StackUnreadable,
+        Self::StackNoProgress,
+        Self::StackUnprepared,
         Self::ProcessGone,
         Self::WindowFull,
         Self::RunDelayClamped,
@@ -51,6 +72,13 @@ impl LossReason {
             Self::WalkRefused => "walk_refused",
             Self::UserStackUnreadable => "user_stack_unreadable",
             Self::StackTruncated => "stack_truncated",
+            Self::StackUnmapped => "stack_unmapped",
+            Self::StackNoRule => "stack_no_rule",
+            Self::StackRuleUnsupported => "stack_rule_unsupported",
+            Self::StackRegisterLost => "stack_register_lost",
+            Self::StackUnreadable => "stack_unreadable",
+            Self::StackNoProgress => "stack_no_progress",
+            Self::StackUnprepared => "stack_unprepared",
             Self::ProcessGone => "process_gone",
             Self::WindowFull => "window_full",
             Self::RunDelayClamped => "run_delay_clamped",

@@ -2,7 +2,8 @@
 //!
 //! Nothing here does IO or knows a format. A [`Profile`] is one window, or several merged.
 
-pub mod frame;
+pub mod ending;
+mod frame;
 pub mod loss;
 pub mod merge;
 pub mod sample;
@@ -12,6 +13,7 @@ pub mod task;
 pub mod time;
 pub mod totals;
 
+pub use ending::Ending;
 pub use frame::{Frame, FrameKind, Name, Reason};
 pub use loss::{Loss, LossReason};
 pub use sample::Sample;

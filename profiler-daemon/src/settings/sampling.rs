@@ -51,6 +51,9 @@ pub struct SamplingSettings {
     pub switch_in: SwitchInChoice,
     /// Load the objects of this folder instead of the built-in ones.
     pub object: Option<PathBuf>,
+    /// The signal each captured thread is sent, so that a test can look at the very stack that was captured; zero, and not
+    /// to be had by any flag, otherwise.
+    pub stop_signal: u32,
     /// Where files are kept from run to run that are slow to make or to fetch; `None` keeps nothing.
     pub cache_dir: Option<PathBuf>,
     /// How much each kind of these files may take, in bytes.
@@ -72,6 +75,7 @@ impl Default for SamplingSettings {
             variant: VariantChoice::Auto,
             switch_in: SwitchInChoice::Auto,
             object: None,
+            stop_signal: 0,
             cache_dir: Some("/var/cache/profilerd".into()),
             cache_limit: 2 << 30,
             debuginfod: Vec::new(),

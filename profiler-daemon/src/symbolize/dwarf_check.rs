@@ -15,8 +15,8 @@ use gimli::{
     UnitHeader, constants as dw,
 };
 
-use super::elf::Elf;
 use super::limits;
+use crate::process::elf::Elf;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
@@ -34,18 +34,18 @@ const UNIT_RANGE_BYTES: u64 = 16;
 /// Whether the debug information of a file that the daemon wrote itself can be read within bounds.
 pub(super) fn is_bounded(file: &File) -> io::Result<bool> {
     let elf = Elf::read(file)?;
-    for section in TEXT_SECTIONS.into_iter().filter_map(|name| elf.section(name)) {
+    for section in TEXT_SECTIONS.into_iter().filter_map(|name| elf.find(name)) {
         if !are_texts_short(&mut section.open(file))? {
             return Ok(false);
         }
     }
-    let read = |name: &[u8]| match elf.section(name) {
+    let read = |name: &[u8]| match elf.find(name) {
         Some(section) => section.read(file, limits::SYMBOL_BYTES_PER_FILE),
         None => Ok(Vec::new()),
     };
     let (ranges, lists) = (read(b".debug_ranges")?, read(b".debug_rnglists")?);
     let (abbreviations, lines) = (read(b".debug_abbrev")?, read(b".debug_line")?);
-    let unit_ranges = elf.section(b".debug_aranges").map_or(0, |section| section.size() / UNIT_RANGE_BYTES);
+    let unit_ranges = elf.find(b".debug_aranges").map_or(0, |section| section.size() / UNIT_RANGE_BYTES);
     let walk = Walk {
         abbreviations: slice(&abbreviations),
         table_bytes: HashMap::new(),

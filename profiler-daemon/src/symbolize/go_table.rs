@@ -8,9 +8,9 @@
 use std::fs::File;
 use std::io;
 
-use super::elf::{Elf, broken, u64_at};
 use super::engine::{Function, cut};
 use super::limits;
+use crate::process::elf::{Elf, broken, u64_at};
 
 /// The names of the section, without and with position-independent code.
 const SECTIONS: [&[u8]; 2] = [b".gopclntab", b".data.rel.ro.gopclntab"];
@@ -66,7 +66,7 @@ struct Text {
 impl GoTable {
     /// Reads the table of a program; an error if there is none that can be understood.
     pub(super) fn read(file: &File, elf: &Elf) -> io::Result<Self> {
-        let text = elf.section(TEXT_SECTION).ok_or(io::ErrorKind::NotFound)?;
+        let text = elf.find(TEXT_SECTION).ok_or(io::ErrorKind::NotFound)?;
         let text = Text { address: text.address(), size: text.size() };
         let (data, address) = read_table(file, elf)?;
         let relocated = || read_relocation(file, elf, address.saturating_add(Self::word_at(2) as u64));
@@ -261,10 +261,10 @@ impl Layout {
 
 /// The table and its address.
 fn read_table(file: &File, elf: &Elf) -> io::Result<(Vec<u8>, u64)> {
-    if let Some(section) = SECTIONS.into_iter().find_map(|name| elf.section(name)) {
+    if let Some(section) = SECTIONS.into_iter().find_map(|name| elf.find(name)) {
         return Ok((section.read(file, limits::SYMBOL_BYTES_PER_FILE)?, section.address()));
     }
-    let section = elf.section(MERGED_SECTION).ok_or(io::ErrorKind::NotFound)?;
+    let section = elf.find(MERGED_SECTION).ok_or(io::ErrorKind::NotFound)?;
     let mut data = section.read(file, limits::SYMBOL_BYTES_PER_FILE)?;
     let is_begin = |(_, header): &(usize, &[u8])| Layout::parse(header).is_some();
     let begin = data.chunks_exact(8).enumerate().find(is_begin).ok_or(io::ErrorKind::NotFound)?.0 * 8;
@@ -273,7 +273,7 @@ fn read_table(file: &File, elf: &Elf) -> io::Result<(Vec<u8>, u64)> {
 
 /// What the dynamic linker writes at an address, relative to where it loads the program.
 fn read_relocation(file: &File, elf: &Elf, address: u64) -> Option<u64> {
-    let section = RELOCATION_SECTIONS.into_iter().find_map(|name| elf.section(name))?;
+    let section = RELOCATION_SECTIONS.into_iter().find_map(|name| elf.find(name))?;
     let table = section.read(file, limits::GO_RELOCATION_BYTES).ok()?;
     let mut entries = table.chunks_exact(RELOCATION_BYTES);
     // The upper half of the second number is a symbol: none, where only the load address is added.

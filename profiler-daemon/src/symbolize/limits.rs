@@ -1,6 +1,5 @@
 //! Every bound of this room.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::debuginfod::DownloadBounds;
@@ -18,8 +17,6 @@ pub const DEBUG_FILE_BYTES: u64 = 512 << 20;
 pub const MINI_SYMBOLS_BYTES: u64 = 64 << 20;
 /// Memory for unpacking them, in KiB; what needs more is not used.
 pub const UNPACKING_KIB: u32 = 96 << 10;
-/// Segments and sections read of an ELF file; one with more counts as unavailable.
-pub const ELF_SECTIONS: usize = 16_384;
 /// Named addresses of executables remembered.
 pub const NATIVE_FRAMES: usize = 1 << 18;
 /// Named addresses of the kernel remembered.
@@ -42,8 +39,6 @@ pub const GO_STEPS: usize = 1 << 16;
 pub const GO_RELOCATION_BYTES: u64 = 64 << 20;
 /// Bytes that may follow the Go code in its section, for alignment, if nothing else is to be in it.
 pub const GO_TEXT_REST: u64 = 64;
-/// The length of a build id, in bytes; others are not looked for.
-pub const BUILD_ID_BYTES: RangeInclusive<usize> = 8..=64;
 /// Files of debug information that wait to be fetched; further ones are not asked for until their executables are read again.
 pub const DOWNLOADS_WAITING: usize = 512;
 /// Build ids remembered as asked for.

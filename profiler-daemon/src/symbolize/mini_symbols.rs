@@ -8,15 +8,15 @@ use std::io::{self, Read};
 use lzma_rust2::XzReader;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::elf::Elf;
 use super::limits;
 use super::symbol_file::SymbolFile;
+use crate::process::elf::Elf;
 
 const SECTION: &[u8] = b".gnu_debugdata";
 
 /// The symbols, if there are any.
 pub(super) fn read(file: &File, elf: &Elf) -> Option<SymbolFile> {
-    let section = elf.section(SECTION).filter(|section| !section.is_compressed())?;
+    let section = elf.find(SECTION).filter(|section| !section.is_compressed())?;
     let unpacked = unpack(section.open(file)).ok()?;
     let elf = Elf::read(&unpacked).ok()?;
     let symbols = SymbolFile::copy(&unpacked, &elf).ok()?;

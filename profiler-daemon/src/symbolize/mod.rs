@@ -8,7 +8,6 @@ mod code_kind;
 mod debuginfod;
 mod demangle;
 mod dwarf_check;
-mod elf;
 mod engine;
 mod frames;
 mod go_table;
@@ -20,11 +19,9 @@ mod native;
 mod separate;
 mod symbol_file;
 mod user;
-mod vdso;
 
 pub use debuginfod::{Debuginfod, DownloadBounds};
 pub use kernel::KERNEL_MODULE;
-pub use vdso::VDSO_MODULE;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -131,7 +128,7 @@ impl Symbolizer {
             shared: &mut self.shared,
             now: Instant::now(),
         };
-        let image = user.resolve(stack.image, &stack.user, &mut frames);
+        let image = user.resolve(stack, &mut frames);
         (frames, image)
     }
 }

@@ -5,12 +5,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::debuginfod::Debuginfod;
-use super::elf::{BuildId, Elf, Segments};
 use super::engine::{Engine, Function};
 use super::go_table::GoTable;
 use super::separate::{self, Origin};
 use super::symbol_file::SymbolFile;
 use super::{limits, mini_symbols};
+use crate::process::elf::{BuildId, Elf, Segments};
 use crate::sys::openat2::FileFacts;
 
 /// An executable whose symbols are in memory; the default is one that could not be read.

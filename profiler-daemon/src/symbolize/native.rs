@@ -1,8 +1,6 @@
 //! Addresses in executables and libraries: file offsets into frames, remembered per executable.
 
-use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::debuginfod::Debuginfod;
@@ -11,7 +9,6 @@ use super::frames::{Frames, Shared};
 use super::limits;
 use super::module::Module;
 use super::separate::Origin;
-use super::vdso::{VDSO_MODULE, read_vdso};
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
 use crate::profile::{Frame, FrameKind, Name, Reason};
 
@@ -22,18 +19,16 @@ pub(super) struct Native {
     bytes: u64,
     frames: RecentMap<(ExecutableId, FileOffset), Frames>,
     debuginfod: Option<Debuginfod>,
-    vdso: OnceCell<Option<Rc<Executable>>>,
 }
 
 impl Native {
     /// `debuginfod` is asked for debug information that this host does not have.
     pub(super) fn new(debuginfod: Option<Debuginfod>) -> Self {
         Self {
-            debuginfod,
             modules: RecentMap::new(limits::SYMBOL_FILES),
             bytes: 0,
             frames: RecentMap::new(limits::NATIVE_FRAMES),
-            vdso: OnceCell::new(),
+            debuginfod,
         }
     }
 
@@ -53,15 +48,6 @@ impl Native {
         let frames = self.read(executable, offset, origin, engine, shared);
         self.frames.insert(key, frames.clone());
         frames
-    }
-
-    /// The frames at an offset of the code the kernel maps into every process.
-    pub(super) fn resolve_vdso(&mut self, offset: FileOffset, engine: &mut Engine, shared: &mut Shared) -> Frames {
-        let read = || Some(Rc::new(Executable::from_daemon(ExecutableId(0), VDSO_MODULE, read_vdso().ok()?).ok()?));
-        match self.vdso.get_or_init(read).clone() {
-            Some(vdso) => self.resolve(&vdso, offset, None, engine, shared),
-            None => unknown(&shared.text(VDSO_MODULE), Reason::FileUnavailable, offset.0),
-        }
     }
 
     /// Forgets the executables whose debug information arrived meanwhile, so that they are read again.

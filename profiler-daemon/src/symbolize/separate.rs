@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::elf::{Elf, u32_at};
 use super::limits;
+use crate::process::elf::{Elf, u32_at};
 use crate::process::image::read_stat;
 use crate::process::{Mapping, World};
 use crate::profile::ProcessId;
@@ -67,7 +67,7 @@ struct Link {
 
 impl Link {
     fn read(source: &File, elf: &Elf) -> Option<Self> {
-        Self::decode(&elf.section(LINK_SECTION)?.read(source, LINK_BYTES).ok()?)
+        Self::decode(&elf.find(LINK_SECTION)?.read(source, LINK_BYTES).ok()?)
     }
 
     /// The name ends with a zero and is filled up to a multiple of four bytes; the checksum follows.

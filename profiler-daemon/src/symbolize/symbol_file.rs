@@ -14,8 +14,8 @@ use std::ptr;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::elf::{Elf, HEADER_BYTES, Part, SECTION_NOBITS, broken, u32_at, u64_at};
 use super::{dwarf_check, limits};
+use crate::process::elf::{Elf, HEADER_BYTES, Part, SECTION_NOBITS};
 
 /// The sections that hold symbols.
 const SYMBOL_SECTIONS: [&[u8]; 5] = [b".symtab", b".strtab", b".dynsym", b".dynstr", b".symtab_shndx"];
@@ -35,10 +35,6 @@ const DEBUG_SECTIONS: [&[u8]; 11] = [
 ];
 /// The section that says that a part of the debug information is in yet another file, which is not followed.
 const ALTERNATE_LINKS: [&[u8]; 2] = [b".gnu_debugaltlink", b".debug_sup"];
-/// The marks of the two methods by which sections are compressed.
-const COMPRESSED_ZLIB: u32 = 1;
-const COMPRESSED_ZSTD: u32 = 2;
-const COMPRESSION_HEADER_BYTES: usize = 24;
 
 /// An ELF file in memory that holds nothing but symbols and debug information.
 #[derive(Debug)]
@@ -75,7 +71,7 @@ impl SymbolFile {
         for (at, section) in elf.sections.iter().enumerate() {
             let named = SYMBOL_SECTIONS.contains(&&*section.name) || debug && DEBUG_SECTIONS.contains(&&*section.name);
             // Of several sections of the same name, all who read the copy are to see the same one.
-            let wanted = named && elf.section(&section.name).is_some_and(|first| ptr::eq(first, section));
+            let wanted = named && elf.find(&section.name).is_some_and(|first| ptr::eq(first, section));
             let mut copied = section.clone();
             if (wanted || at == elf.names) && section.kind() != SECTION_NOBITS {
                 let (offset, size) = writer.add(section.offset(), section.size(), section.is_compressed())?;
@@ -112,21 +108,15 @@ impl<'a> Writer<'a> {
         self.end = self.end.next_multiple_of(16);
         self.file.seek(SeekFrom::Start(self.end))?;
         let mut part = Part::new(self.source, offset, size);
-        let written = if compressed { self.inflate(part)? } else { self.append(&mut part, size)? };
+        let written = if compressed {
+            let (mut content, size) = part.inflate()?;
+            self.append(&mut content, size)?
+        } else {
+            self.append(&mut part, size)?
+        };
         let start = self.end;
         self.end += written;
         Ok((start, written))
-    }
-
-    fn inflate(&mut self, mut part: Part<'_>) -> io::Result<u64> {
-        let mut header = [0; COMPRESSION_HEADER_BYTES];
-        part.read_exact(&mut header)?;
-        let size = u64_at(&header, 8);
-        match u32_at(&header, 0) {
-            COMPRESSED_ZLIB => self.append(&mut flate2::read::ZlibDecoder::new(part), size),
-            COMPRESSED_ZSTD => self.append(&mut zstd::stream::read::Decoder::new(part)?, size),
-            _ => Err(broken("a compression that is not supported")),
-        }
     }
 
     /// Appends exactly `size` bytes.
@@ -158,6 +148,8 @@ mod tests {
     use super::*;
     use std::env;
     use std::io::Write;
+
+    use crate::process::elf::{COMPRESSED_ZLIB, COMPRESSED_ZSTD};
 
     fn memory_file(content: &[u8]) -> File {
         let mut file = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());

@@ -7,8 +7,9 @@ use super::*;
 use crate::process::fixture::{FixtureProcess, FixtureWorld};
 use crate::process::image::read_stat;
 use crate::process::stat::TICK_NS;
+use crate::process::vdso::VDSO_MODULE;
 use crate::process::{MappingKind, ProcWorld};
-use crate::profile::{ImageId, Name, Task, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, Name, Task, ThreadId, WaitClass};
 
 const ADDRESS: u64 = 0x7f81_0710_d7e0;
 
@@ -48,7 +49,14 @@ fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
 }
 
 pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
-    RawStack { image, on_cpu: true, kernel: Box::default(), user: user.into() }
+    RawStack {
+        image,
+        on_cpu: true,
+        kernel: Box::default(),
+        user: user.into(),
+        has_gap: false,
+        ending: Ending::Complete,
+    }
 }
 
 /// Symbolizes stacks of the test process.
@@ -240,7 +248,7 @@ fn kernel_addresses_are_named_where_the_kernel_tells_them() {
 
 #[test]
 fn damaged_programs_give_reasons_or_names_but_never_a_crash() {
-    let file = vdso::read_vdso().unwrap();
+    let file = crate::process::vdso::read_vdso().unwrap();
     let mut intact = Vec::new();
     std::io::Read::read_to_end(&mut std::fs::File::open(fd_path(&file)).unwrap(), &mut intact).unwrap();
     let mut random = 0x9e37_79b9_7f4a_7c15u64;

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use profiler_common::limits::LEAF_FRAMES;
+
 use super::engine::Engine;
 use super::frames::Shared;
 use super::native::Native;
 use super::separate::Origin;
+use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Frame, FrameKind, ImageId, Name, Reason};
+use crate::profile::{Frame, FrameKind, Name, Reason};
 use crate::runtime::{ManagedFrame, Runtimes};
+
+/// Stands for frames that were not kept.
+const GAP: &str = "[frames left out]";
 
 /// Everything that finds frames for user addresses.
 pub(super) struct UserFrames<'a> {
@@ -26,15 +32,13 @@ pub(super) struct UserFrames<'a> {
 impl UserFrames<'_> {
     /// The frames of the user part of a stack, leaf first; the first address is an instruction pointer, the others are
     /// return addresses. Also the image, if it is known.
-    pub(super) fn resolve(
-        &mut self,
-        id: ImageId,
-        addresses: &[u64],
-        frames: &mut Vec<Arc<Frame>>,
-    ) -> Option<Arc<Image>> {
-        let image = self.registry.image(id);
+    pub(super) fn resolve(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) -> Option<Arc<Image>> {
+        let image = self.registry.image(stack.image);
         let before = frames.len();
-        for (at, address) in addresses.iter().enumerate() {
+        for (at, address) in stack.user.iter().enumerate() {
+            if at == LEAF_FRAMES && stack.has_gap {
+                frames.push(self.shared.frame(Frame::marker(GAP)));
+            }
             let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
             match &image {
                 Some(image) => self.resolve_one(image, address, frames),
@@ -42,6 +46,9 @@ impl UserFrames<'_> {
             }
         }
         self.mark_interpreter(&mut frames[before..]);
+        if let Some(marker) = stack.ending.marker() {
+            frames.push(self.shared.frame(Frame::marker(marker)));
+        }
         image
     }
 
@@ -63,17 +70,14 @@ impl UserFrames<'_> {
             return frames.push(self.managed(&managed));
         }
         match (mapping.kind, executable) {
-            (MappingKind::File, Some(executable)) => {
+            (MappingKind::File | MappingKind::Vdso, Some(executable)) => {
                 let offset = mapping.offset_of(address);
                 let origin = Origin { process: image.id.process, mapping, world: self.world };
-                let found = self.native.resolve(executable, offset, Some(&origin), self.engine, self.shared);
+                let origin = (mapping.kind == MappingKind::File).then_some(&origin);
+                let found = self.native.resolve(executable, offset, origin, self.engine, self.shared);
                 frames.extend(found.iter().cloned());
             }
-            (MappingKind::File, None) => frames.push(self.without_file(mapping, address)),
-            (MappingKind::Vdso, _) => {
-                let found = self.native.resolve_vdso(mapping.offset_of(address), self.engine, self.shared);
-                frames.extend(found.iter().cloned());
-            }
+            (MappingKind::File | MappingKind::Vdso, None) => frames.push(self.without_file(mapping, address)),
             (MappingKind::Anonymous | MappingKind::Special, _) => {
                 frames.push(self.shared.unknown(FrameKind::Jit, Reason::NoPerfMap, None, address.0));
             }

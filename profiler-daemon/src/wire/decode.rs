@@ -1,19 +1,28 @@
 //! Bytes of the rings into events. The only place where the kernel half's words are translated.
 
+use profiler_common::limits::LEAF_FRAMES;
 use profiler_common::record::{
-    self, FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT,
-    Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
+    self, FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED, Identity,
+    LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
 };
+use profiler_common::unwind::stop;
 
-use super::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind};
-use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+use super::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind, UserStack};
+use crate::profile::{Ending, ImageId, ProcessId, ThreadId, WaitClass};
 
-/// Decodes one record of the ring of stacks; `None` if it is malformed.
-pub fn decode_stack(bytes: &[u8]) -> Option<StackEvent<'_>> {
+/// Decodes one record of the ring of stacks; `None` if it is malformed. Frames that do not lie in order are put in order
+/// in `room`.
+pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Vec<u64>) -> Option<StackEvent<'a>> {
     let (header, rest) = bytes.split_at_checked(size_of::<StackHeader>())?;
     let header: StackHeader = bytemuck::try_pod_read_unaligned(header).ok()?;
-    let (kernel, user) = (usize::from(header.kernel_frames), usize::from(header.user_frames));
+    let stride = if header.flags & FLAG_STACK_POINTERS != 0 { 2 } else { 1 };
+    let (kernel, user) = (usize::from(header.kernel_frames), usize::from(header.user_frames) * stride);
     let addresses: &[u64] = bytemuck::try_cast_slice(rest.get(..(kernel + user) * 8)?).ok()?;
+    let user = UserStack {
+        ending: decode_ending(header.stop),
+        has_gap: header.walked > header.user_frames,
+        ..put_in_order(&header, &addresses[kernel..], stride, room)
+    };
     Some(StackEvent {
         process: process_of(&header.identity),
         thread: thread_of(&header.identity),
@@ -23,8 +32,43 @@ pub fn decode_stack(bytes: &[u8]) -> Option<StackEvent<'_>> {
         weight_ns: header.weight_ns,
         period_ns: header.period_ns,
         kernel: &addresses[..kernel],
-        user: &addresses[kernel..],
+        user,
     })
+}
+
+/// The frames leaf first. Of a deep stack, the outermost frames are recorded in a circle.
+fn put_in_order<'a>(header: &StackHeader, words: &'a [u64], stride: usize, room: &'a mut Vec<u64>) -> UserStack<'a> {
+    let (kept, walked) = (usize::from(header.user_frames), usize::from(header.walked));
+    if stride == 1 && walked <= kept {
+        return UserStack { addresses: words, ..UserStack::default() };
+    }
+    room.clear();
+    let places = (0..kept).map(|at| match at.checked_sub(LEAF_FRAMES) {
+        Some(beyond) if walked > kept && kept > LEAF_FRAMES => {
+            LEAF_FRAMES + (walked - LEAF_FRAMES + beyond) % (kept - LEAF_FRAMES)
+        }
+        _ => at,
+    });
+    room.extend(places.clone().map(|place| words[place * stride]));
+    if stride == 2 {
+        room.extend(places.map(|place| words[place * stride + 1]));
+    }
+    let (addresses, stack_pointers) = room.split_at(kept);
+    UserStack { addresses, stack_pointers, ..UserStack::default() }
+}
+
+fn decode_ending(reason: u8) -> Ending {
+    match reason {
+        stop::COMPLETE => Ending::Complete,
+        stop::DEPTH => Ending::TooDeep,
+        stop::UNMAPPED => Ending::Unmapped,
+        stop::NO_RULE => Ending::NoRule,
+        stop::UNSUPPORTED => Ending::UnsupportedRule,
+        stop::REGISTER_LOST => Ending::RegisterLost,
+        stop::NO_PROGRESS => Ending::NoProgress,
+        stop::UNPREPARED => Ending::Unprepared,
+        _ => Ending::Unreadable,
+    }
 }
 
 fn decode_kind(header: &StackHeader) -> Option<StackKind> {
@@ -107,6 +151,8 @@ fn text(name: &[u8; 16]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::limits::USER_FRAMES;
+
     use super::*;
 
     fn header() -> StackHeader {
@@ -129,7 +175,9 @@ mod tests {
             kind: STACK_OFF_CPU,
             class: profiler_common::wait_class::NET,
             flags: FLAG_IDLE,
-            padding: 0,
+            stop: stop::COMPLETE,
+            walked: 2,
+            padding: [0; 6],
         }
     }
 
@@ -144,8 +192,10 @@ mod tests {
     #[test]
     fn a_stack_is_split_into_its_kernel_and_user_part() {
         let words = record(&header(), &[1, 2, 3]);
-        let event = decode_stack(bytemuck::cast_slice(&words)).unwrap();
-        assert_eq!((event.kernel, event.user), (&[1][..], &[2, 3][..]));
+        let mut room = Vec::new();
+        let event = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap();
+        assert_eq!((event.kernel, event.user.addresses), (&[1][..], &[2, 3][..]));
+        assert!(!event.user.has_gap && event.user.ending == Ending::Complete);
         assert_eq!(event.process.pid, 7);
         assert_eq!(
             event.kind,
@@ -154,15 +204,42 @@ mod tests {
     }
 
     #[test]
+    fn the_outermost_frames_of_a_deep_stack_are_put_in_order() {
+        let walked = 300u64;
+        let mut frames: Vec<u64> = (0..LEAF_FRAMES as u64).collect();
+        frames.resize(USER_FRAMES, 0);
+        for frame in LEAF_FRAMES as u64..walked {
+            frames[LEAF_FRAMES + (frame as usize - LEAF_FRAMES) % (USER_FRAMES - LEAF_FRAMES)] = frame;
+        }
+        let user_frames = USER_FRAMES as u16;
+        let header =
+            StackHeader { kernel_frames: 0, user_frames, walked: walked as u16, stop: stop::DEPTH, ..header() };
+        let (words, mut room) = (record(&header, &frames), Vec::new());
+        let user = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap().user;
+        assert!(user.has_gap && user.ending == Ending::TooDeep);
+        let root: Vec<u64> = (walked - (USER_FRAMES - LEAF_FRAMES) as u64..walked).collect();
+        assert_eq!(user.addresses[LEAF_FRAMES - 1], LEAF_FRAMES as u64 - 1);
+        assert_eq!(user.addresses[LEAF_FRAMES..], root);
+    }
+
+    #[test]
+    fn stack_pointers_are_told_apart_from_addresses() {
+        let header = StackHeader { flags: FLAG_STACK_POINTERS, kernel_frames: 0, ..header() };
+        let (words, mut room) = (record(&header, &[1, 10, 2, 20]), Vec::new());
+        let user = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap().user;
+        assert_eq!((user.addresses, user.stack_pointers), (&[1, 2][..], &[10, 20][..]));
+    }
+
+    #[test]
     fn a_stack_that_claims_more_frames_than_it_has_is_refused() {
         let words = record(&header(), &[1, 2]);
-        assert_eq!(decode_stack(bytemuck::cast_slice(&words)), None);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Vec::new()), None);
     }
 
     #[test]
     fn a_record_of_an_unknown_kind_is_refused() {
         let words = record(&StackHeader { kind: 99, ..header() }, &[1, 2, 3]);
-        assert_eq!(decode_stack(bytemuck::cast_slice(&words)), None);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Vec::new()), None);
         assert_eq!(decode_lifecycle(&[0; 10]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use profiler_common::record::Totals;
 
-use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, ProcessId, ThreadId, WaitClass};
 
 /// One captured stack. The addresses are borrowed from the ring.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,8 +23,23 @@ pub struct StackEvent<'a> {
     pub period_ns: u64,
     /// Kernel addresses, leaf first.
     pub kernel: &'a [u64],
-    /// User addresses, leaf first.
-    pub user: &'a [u64],
+    /// The user part.
+    pub user: UserStack<'a>,
+}
+
+/// The user part of a captured stack, leaf first.
+///
+/// The first address is an instruction pointer, the others are return addresses: one byte less lies in the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct UserStack<'a> {
+    /// The addresses of the frames.
+    pub addresses: &'a [u64],
+    /// The stack pointers of the frames; empty if they were not recorded.
+    pub stack_pointers: &'a [u64],
+    /// Whether frames are missing behind the first `LEAF_FRAMES`, because the stack was too deep to keep.
+    pub has_gap: bool,
+    /// Why it ends where it does.
+    pub ending: Ending,
 }
 
 /// On or off CPU.

@@ -4,4 +4,4 @@ mod decode;
 mod event;
 
 pub use decode::{decode_lifecycle, decode_snapshot, decode_stack};
-pub use event::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind};
+pub use event::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind, UserStack};

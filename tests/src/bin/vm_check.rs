@@ -1,4 +1,6 @@
-//! One ground-truth phase inside a small virtual machine: prints `vm_check: ok ...` or `vm_check: FAILED ...`.
+//! Ground-truth phases and whole stacks inside a small virtual machine: prints `vm_check: ok ...` or `vm_check: FAILED ...`.
+//!
+//! The workload is built without frame pointers, so its stacks are whole only if the tables of unwind rules are right.
 //!
 //! Takes the path of the static workload as its argument (`/ground_truth` without one) and `$PROFILERD_BIN` as the daemon.
 //!
@@ -42,5 +44,22 @@ fn check() -> Result<String> {
     let wrong: Vec<String> = checks.iter().filter(|check| !check.passes()).map(|check| check.what.clone()).collect();
     ensure!(wrong.is_empty(), "wrong: {}", wrong.join(", "));
     ensure!(run.functions.rows.iter().any(|row| row.cpu_sum() > 0), "no function has CPU time");
-    Ok(format!("{} checks", checks.len()))
+    let stacks = check_stacks(&daemon, workload.pid())?;
+    let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    Ok(format!("{} {}, {} checks, {stacks}", text("variant"), text("switch_in"), checks.len()))
+}
+
+/// Every user stack must reach the outermost frame, and those of the phases must pass through `main`.
+fn check_stacks(daemon: &Daemon, pid: u32) -> Result<String> {
+    let folded = daemon.get(&format!("/api/v1/profile.folded?pid={pid}&idle=show"))?.text();
+    let of_user = |line: &&str| line.contains(";main;");
+    let (whole, cut) =
+        (folded.lines().filter(of_user).count(), folded.lines().filter(|line| line.contains("[truncated")));
+    let cut: Vec<&str> = cut.collect();
+    ensure!(cut.is_empty(), "stacks that are cut: {cut:?}");
+    for phase in ["compute", "sleep", "net"] {
+        let passes = |line: &str| line.contains(";main;") && line.contains(phase);
+        ensure!(folded.lines().any(passes), "no whole stack through phase {phase} in {folded}");
+    }
+    Ok(format!("{whole} distinct stacks whole, none cut"))
 }

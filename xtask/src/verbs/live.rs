@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Run the live tests: real programs, real kernel.
 ///
 /// Needs root and a kernel with BTF. Builds the daemon in release mode first. The tests run one at a time, since
-/// they measure. Workloads need gcc, a Python and a JDK, which `setup --for live` installs.
+/// they measure. `setup --for live` installs what the workloads need: compilers, interpreters, servers, a browser.
 #[derive(Args)]
 pub(crate) struct Live {
     /// Which objects of the kernel half to test.

@@ -116,11 +116,12 @@ impl Payload {
     }
 }
 
-/// Frame pointers are kept and no call becomes a jump, so that every function of it can be seen.
+/// Built as distributions do, without frame pointers, and a static PIE; no call becomes a jump, so that every function of
+/// it can be seen.
 fn static_workload() -> Result<PathBuf> {
     let program = scratch()?.join("ground_truth");
     Command::new("gcc")
-        .args(["-O2", "-g", "-static", "-pthread", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-o"])
+        .args(["-O2", "-g", "-static-pie", "-pthread", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-o"])
         .arg(&program)
         .arg("tests/workloads/ground_truth.c")
         .advice("run `cargo xtask setup --for test`")
@@ -151,5 +152,6 @@ fn table_row(kernel: &Kernel, elapsed: Duration, result: &Result<Outcome>) -> St
 
 fn described(outcome: &Outcome) -> String {
     let steps = outcome.steps.iter().map(|(name, status)| format!(", {name} exit {status}"));
-    format!("{}{}", outcome.release.as_deref().unwrap_or("unknown kernel"), steps.collect::<String>())
+    let said = outcome.summary.as_deref().map_or_else(String::new, |summary| format!(", {summary}"));
+    format!("{}{}{said}", outcome.release.as_deref().unwrap_or("unknown kernel"), steps.collect::<String>())
 }

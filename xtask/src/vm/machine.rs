@@ -26,6 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) steps: Vec<(String, i32)>,
     /// Whether the last step was followed by an orderly end.
     pub(crate) ended: bool,
+    /// What the check that succeeded saw.
+    pub(crate) summary: Option<String>,
 }
 
 impl Outcome {
@@ -36,6 +38,9 @@ impl Outcome {
 
     /// Takes in one line of the console.
     fn note(&mut self, line: &str) {
+        if let Some((_, seen)) = line.split_once("vm_check: ok ") {
+            self.summary = Some(seen.trim().to_owned());
+        }
         let Some((_, said)) = line.split_once(MARK) else { return };
         match said.split_whitespace().collect::<Vec<_>>()[..] {
             ["booted", release] => self.release = Some(release.to_owned()),

@@ -99,6 +99,14 @@ fn families_of_status(status: &Status, targets: usize) -> Vec<Family> {
         ),
         Family::gauge("profilerd_targets", "Selections in force", targets as f64),
         Family::gauge("profilerd_threads", "Threads accounted now", status.threads as f64),
+        Family::gauge("profilerd_unwind_tables", "Tables of unwind rules", status.unwind.tables as f64),
+        Family::gauge(
+            "profilerd_unwind_table_bytes",
+            "Memory they take in the kernel",
+            status.unwind.table_bytes as f64,
+        ),
+        Family::gauge("profilerd_unwind_spaces", "Processes whose mappings are known", status.unwind.spaces as f64),
+        Family::gauge("profilerd_unwind_building", "Tables being built", status.unwind.building as f64),
         Family::gauge("profilerd_history_windows", "Windows in memory", status.windows as f64),
         Family::gauge("profilerd_history_bytes", "Memory the windows take", status.history_bytes as f64),
         Family::gauge(

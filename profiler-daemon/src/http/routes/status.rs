@@ -13,7 +13,7 @@ use super::super::error::ApiError;
 use super::super::negotiation::Form;
 use super::super::query::Pairs;
 use super::AppState;
-use crate::pipeline::{ProcessStatus, Status};
+use crate::pipeline::{ProcessStatus, Status, UnwindStatus, UnwindTotals};
 use crate::report::escape_untrusted;
 use crate::report::span::rfc3339;
 use crate::report::table::Table;
@@ -78,6 +78,8 @@ pub(super) struct StatusAnswer {
     history_bytes: u64,
     /// The most memory they may take.
     history_limit_bytes: u64,
+    /// How the walking of user stacks is prepared.
+    unwind: UnwindAnswer,
     /// Counts since the start.
     counters: BTreeMap<&'static str, u64>,
     /// What was lost since the start, by reason; empty if nothing was.
@@ -105,11 +107,46 @@ impl From<Status> for StatusAnswer {
             windows: status.windows,
             history_bytes: status.history_bytes,
             history_limit_bytes: status.history_limit_bytes,
+            unwind: status.unwind.into(),
             counters: status.counters.into_iter().collect(),
             loss: status.loss.iter().map(|(reason, count)| (reason.name(), count)).collect(),
             self_cpu_ns: status.self_cpu_ns,
             self_rss_bytes: status.self_rss_bytes,
         }
+    }
+}
+
+/// What the kernel half knows of the code of processes.
+#[derive(Serialize, ToSchema)]
+struct UnwindAnswer {
+    /// Processes whose mappings are known; forked ones that have changed nothing count with their parent.
+    spaces: u64,
+    /// Tables of unwind rules, one per executable.
+    tables: u64,
+    /// The memory they take in the kernel.
+    table_bytes: u64,
+    /// Distinct unwind rules.
+    rules: u64,
+    /// Executables whose table is being built; their code is followed by frame pointers meanwhile.
+    building: u64,
+    /// Executables that have no unwind information; their code is followed by frame pointers.
+    without_table: u64,
+}
+
+impl From<UnwindTotals> for UnwindAnswer {
+    fn from(totals: UnwindTotals) -> Self {
+        let UnwindTotals { spaces, tables, table_bytes, rules, building, without_table } = totals;
+        Self { spaces, tables, table_bytes, rules, building, without_table }
+    }
+}
+
+impl UnwindAnswer {
+    fn to_text(&self) -> String {
+        let Self { spaces, tables, table_bytes, rules, building, without_table } = self;
+        format!(
+            "{tables} tables ({} MiB, {rules} rules) for {spaces} processes, {building} being built, {without_table} without",
+            table_bytes >> 20
+        )
     }
 }
 
@@ -140,6 +177,7 @@ impl StatusAnswer {
             ("threads", self.threads.to_string()),
             ("windows", format!("{} of {}", self.windows, seconds(self.window_ns))),
             ("history", format!("{} of {} MiB", self.history_bytes >> 20, self.history_limit_bytes >> 20)),
+            ("unwinding", self.unwind.to_text()),
             ("own CPU time", seconds(self.self_cpu_ns)),
             ("own memory", format!("{} MiB", self.self_rss_bytes >> 20)),
         ]
@@ -167,6 +205,34 @@ struct ProcessRow {
     threads: u64,
     /// The ids of the targets that select it.
     targets: Vec<u32>,
+    /// How far the walking of its user stacks is prepared; absent where that has not begun.
+    unwind: Option<UnwindRow>,
+}
+
+/// The executables and libraries a process has mapped.
+#[derive(Serialize, ToSchema)]
+struct UnwindRow {
+    /// `ready`, or `loading` while tables are being built.
+    state: &'static str,
+    /// How many there are.
+    executables: u64,
+    /// How many have their table of unwind rules ready.
+    ready: u64,
+    /// How many wait for it; the rest has none. Code without a table is followed by frame pointers.
+    building: u64,
+}
+
+impl From<UnwindStatus> for UnwindRow {
+    fn from(status: UnwindStatus) -> Self {
+        let UnwindStatus { executables, ready, building } = status;
+        Self { state: if building == 0 { "ready" } else { "loading" }, executables, ready, building }
+    }
+}
+
+impl UnwindRow {
+    fn to_text(&self) -> String {
+        format!("{} {}/{}", self.state, self.ready, self.executables)
+    }
 }
 
 impl From<Vec<ProcessStatus>> for ProcessesAnswer {
@@ -177,6 +243,7 @@ impl From<Vec<ProcessStatus>> for ProcessesAnswer {
             exe: process.exe,
             threads: process.threads,
             targets: process.targets.iter().map(|id| id.0).collect(),
+            unwind: process.unwind.map(UnwindRow::from),
         };
         Self { processes: processes.into_iter().map(row).collect() }
     }
@@ -193,11 +260,13 @@ impl ProcessesAnswer {
                 process.pid.to_string(),
                 process.threads.to_string(),
                 targets.join(","),
+                process.unwind.as_ref().map_or_else(|| "-".to_owned(), UnwindRow::to_text),
                 escape_untrusted(&process.comm).into_owned(),
                 escape_untrusted(process.exe.as_deref().unwrap_or("-")).into_owned(),
             ]
         };
-        let mut table = Table::default().right("PID").right("THREADS").left("TARGETS").left("COMM").left("EXE");
+        let mut table =
+            Table::default().right("PID").right("THREADS").left("TARGETS").left("UNWINDING").left("COMM").left("EXE");
         self.processes.iter().for_each(|process| table.row(row(process)));
         table.render()
     }

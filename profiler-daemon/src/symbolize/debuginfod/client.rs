@@ -6,8 +6,8 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::super::elf::BuildId;
 use super::store::Store;
+use crate::process::elf::BuildId;
 use crate::settings::ServerUrl;
 
 /// The most often that a server may point to another address.

@@ -15,9 +15,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::Instant;
 
-use super::elf::{BuildId, Elf};
 use super::limits;
 use crate::process::RecentMap;
+use crate::process::elf::{BuildId, Elf};
 use crate::settings::ServerUrl;
 pub use client::DownloadBounds;
 use client::{Answer, Client};

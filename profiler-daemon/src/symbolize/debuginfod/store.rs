@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::elf::{BuildId, Elf, broken};
+use crate::process::elf::{BuildId, Elf, broken};
 use crate::sys::private_directory::PrivateDirectory;
 
 /// The directory of these files, below the one the user named.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::process::{MappingKind, Mappings};
+use super::maps::{MappingKind, Mappings};
 
 /// The module name of its frames.
 pub const VDSO_MODULE: &str = "[vdso]";
@@ -14,7 +14,7 @@ pub const VDSO_MODULE: &str = "[vdso]";
 const VDSO_BYTES: u64 = 1 << 20;
 
 /// A copy of the daemon's own, as a file.
-pub(super) fn read_vdso() -> io::Result<File> {
+pub(crate) fn read_vdso() -> io::Result<File> {
     let mappings = Mappings::parse(&fs::read("/proc/self/maps")?);
     let mapping = mappings.iter().find(|mapping| mapping.kind == MappingKind::Vdso).ok_or(io::ErrorKind::NotFound)?;
     let mut content = vec![0; (mapping.end.0 - mapping.start.0).min(VDSO_BYTES) as usize];

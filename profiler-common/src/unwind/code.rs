@@ -1,0 +1,119 @@
+//! What the kernel half is told about the code of a process: which address space it has, and what is mapped there.
+//!
+//! A process has a *space*: a number that stands for one set of mappings. A forked child shares its parent's until it
+//! executes a program, so its first stack is as good as its last. Mappings are found by space and address in a trie of
+//! prefixes, each mapping cut into aligned blocks.
+
+use super::walk::Code;
+
+/// The unit of start times in `/proc`.
+pub const TICK_NS: u64 = 10_000_000;
+
+/// A code mapping has a table of unwind rules.
+pub const TABLED: u32 = 1;
+/// It has none: frame pointers are followed.
+pub const UNTABLED: u32 = 0;
+/// It will have one soon: frame pointers are followed until then, and a stack they do not lead to the end of says why.
+pub const PENDING: u32 = 2;
+
+/// In [`Space::flags`]: stacks are sent with the stack pointer of each frame.
+pub const WITH_STACK_POINTERS: u32 = 1;
+
+/// The space of a process, valid for one program image of it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "host", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Space {
+    /// When the process started, in [`TICK_NS`] since boot, which is all `/proc` tells: a reused pid does not fit.
+    pub start_ticks: u64,
+    /// When the program image was executed, as in [`crate::record::Identity`].
+    pub exec_ns: u64,
+    /// The number of the space.
+    pub space: u32,
+    /// Bits of `WITH_*`.
+    pub flags: u32,
+}
+
+/// One executable mapping.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "host", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Mapping {
+    /// The first address.
+    pub start: u64,
+    /// The first address no longer part of it; zero means no mapping.
+    pub end: u64,
+    /// What to subtract from an address to get that of the table.
+    pub bias: u64,
+    /// The number of the table.
+    pub table: u32,
+    /// [`TABLED`], [`UNTABLED`] or [`PENDING`].
+    pub kind: u32,
+}
+
+impl Mapping {
+    /// Whether the address lies in it.
+    #[inline(always)]
+    pub fn contains(&self, address: u64) -> bool {
+        address.wrapping_sub(self.start) < self.end.wrapping_sub(self.start)
+    }
+
+    /// What lies there.
+    #[inline(always)]
+    pub fn code(&self) -> Code {
+        if self.kind == TABLED { Code::Tabled { table: self.table, bias: self.bias } } else { Code::Untabled }
+    }
+}
+
+/// Bits of a trie key.
+pub const KEY_BITS: u32 = 96;
+
+/// Bits of a trie key that tell the space.
+pub const SPACE_BITS: u32 = 32;
+
+/// The key of an address within a space, in the byte order the trie compares.
+#[inline(always)]
+pub fn key(space: u32, address: u64) -> [u32; 3] {
+    [space.to_be(), ((address >> 32) as u32).to_be(), (address as u32).to_be()]
+}
+
+/// The aligned blocks a range of addresses consists of: each with its first address and the bits its addresses share.
+///
+/// At most two blocks of each size.
+pub fn blocks(start: u64, end: u64) -> impl Iterator<Item = (u64, u32)> {
+    let mut at = start;
+    core::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let largest = (end - at).ilog2();
+        let bits = if at == 0 { largest } else { largest.min(at.trailing_zeros()) };
+        let block = (at, 64 - bits);
+        at = at.wrapping_add(1 << bits);
+        if at == 0 {
+            at = end;
+        }
+        Some(block)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_a_range_exactly_and_in_order() {
+        for (start, end) in [(0x1000, 0x2000), (0x1000, 0x9000), (0, 0x3000), (0x7f12_3456_7000, 0x7f12_3fff_f000)] {
+            let mut at = start;
+            for (block, bits) in blocks(start, end) {
+                assert_eq!(block, at);
+                let size = 1u64 << (64 - bits);
+                assert_eq!(block % size, 0);
+                at += size;
+            }
+            assert_eq!(at, end);
+            assert!(blocks(start, end).count() <= 2 * 64);
+        }
+        assert_eq!(blocks(5, 5).count(), 0);
+    }
+}

@@ -1,0 +1,106 @@
+//! The programs of the kernel half: which this kernel gets, loaded side by side, because each is verified on its own.
+
+use std::thread;
+
+use aya::maps::{MapData, ProgramArray};
+use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError, ProgramFd};
+use aya::{Btf, Ebpf};
+
+use super::kernel::{take_map, typed};
+use super::{Features, LoadError, SwitchIn};
+
+/// What a program is attached to.
+#[derive(Clone, Copy)]
+enum Hook {
+    /// The tracepoint of this name.
+    Tracepoint(&'static str),
+    /// A function chosen when it is attached.
+    Function,
+    /// The timer of a CPU.
+    Timer,
+    /// The pass over all tasks.
+    Tasks,
+}
+
+/// The programs that go on with a walk, by those that begin one.
+pub(super) struct Walks {
+    on_cpu: ProgramArray<MapData>,
+    off_cpu: ProgramArray<MapData>,
+}
+
+impl Walks {
+    /// Takes the maps out of the loaded object.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        Ok(Self {
+            on_cpu: take_map(ebpf, "ON_CPU_WALKS", ProgramArray::try_from)?,
+            off_cpu: take_map(ebpf, "OFF_CPU_WALKS", ProgramArray::try_from)?,
+        })
+    }
+
+    /// Tells the programs that begin a walk which ones go on with it.
+    pub(super) fn connect(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
+        let on_cpu: &mut PerfEvent = typed(ebpf, "walk_on_cpu")?;
+        set(&mut self.on_cpu, on_cpu.fd())?;
+        match features.switch_in {
+            SwitchIn::SchedExit => {
+                let off_cpu: &mut BtfTracePoint = typed(ebpf, "walk_sched_exit")?;
+                set(&mut self.off_cpu, off_cpu.fd())
+            }
+            SwitchIn::Kprobe(_) => {
+                let off_cpu: &mut KProbe = typed(ebpf, "walk_finish_task_switch")?;
+                set(&mut self.off_cpu, off_cpu.fd())
+            }
+            SwitchIn::SchedSwitch => Ok(()),
+        }
+    }
+}
+
+fn set(walks: &mut ProgramArray<MapData>, program: Result<&ProgramFd, ProgramError>) -> Result<(), LoadError> {
+    let program = program.map_err(|error| LoadError::refused("a program that goes on with a walk", &error))?;
+    walks.set(0, program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
+}
+
+/// Loads every program this kernel gets. One that is loaded already stays so.
+pub(super) fn load_programs(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
+    thread::scope(|scope| {
+        let wanted = ebpf.programs_mut().filter_map(|(name, program)| Some((name, program, hook_of(name, features)?)));
+        let loading: Vec<_> =
+            wanted.map(|(name, program, hook)| scope.spawn(move || check(name, load(program, hook, types)))).collect();
+        loading.into_iter().try_for_each(|program| program.join().expect("loading does not panic"))
+    })
+}
+
+/// Where a program belongs; none if this kernel does not get it.
+fn hook_of(name: &str, features: &Features) -> Option<Hook> {
+    let (exit, probe) = (features.switch_in == SwitchIn::SchedExit, matches!(features.switch_in, SwitchIn::Kprobe(_)));
+    let (hook, wanted) = match name {
+        "sched_switch" => (Hook::Tracepoint("sched_switch"), exit || probe),
+        "sched_switch_both" => (Hook::Tracepoint("sched_switch"), !exit && !probe),
+        "sched_exit" | "walk_sched_exit" => (Hook::Tracepoint("sched_exit_tp"), exit),
+        "sched_process_fork" => (Hook::Tracepoint("sched_process_fork"), true),
+        "sched_process_exec" => (Hook::Tracepoint("sched_process_exec"), true),
+        "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),
+        "task_rename" => (Hook::Tracepoint("task_rename"), features.has_task_rename),
+        "finish_task_switch" | "walk_finish_task_switch" => (Hook::Function, probe),
+        "on_cpu" | "walk_on_cpu" => (Hook::Timer, true),
+        "each_task" => (Hook::Tasks, true),
+        _ => return None,
+    };
+    wanted.then_some(hook)
+}
+
+fn load(program: &mut Program, hook: Hook, types: &Btf) -> Result<(), ProgramError> {
+    match hook {
+        Hook::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, types),
+        Hook::Function => <&mut KProbe>::try_from(program)?.load(),
+        Hook::Timer => <&mut PerfEvent>::try_from(program)?.load(),
+        Hook::Tasks => <&mut Iter>::try_from(program)?.load("task", types),
+    }
+}
+
+fn check(name: &str, result: Result<(), ProgramError>) -> Result<(), LoadError> {
+    match result {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(LoadError::refused(format!("program {name}"), &error)),
+    }
+}

@@ -1,0 +1,430 @@
+//! The thread that tells the kernel half how to walk stacks: images in, spaces and tables of unwind rules out.
+//!
+//! It owns the maps of code. Tables are built by another thread, the *builder*, small files first, so that a process is
+//! ready as soon as its own tables are; until then the code without a table is followed by frame pointers.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use profiler_common::unwind::code::{self, Space};
+use profiler_common::unwind::table::SHARD_WORDS;
+
+use super::builder::{BuildQueue, Built};
+use super::namer::Shared;
+use super::waker::Waker;
+use crate::bpf::CodeMaps;
+use crate::process::elf::Segments;
+use crate::process::image::read_stat;
+use crate::process::stat::TICK_NS;
+use crate::process::{Executable, ExecutableId, Image, Mapping, ProcWorld};
+use crate::profile::{ImageId, ProcessId};
+use crate::unwind::{PlaceError, Pool, Spaces, Table, TableKey};
+
+/// What the unwinder is told.
+pub(super) enum Job {
+    /// These processes are about to be selected; `done` is set, and the waker woken, when all their tables are there.
+    Prepare(Vec<u32>, Arc<AtomicBool>),
+    /// An image was read, or read again.
+    Observe(Arc<Image>),
+    /// Only these processes are still selected.
+    Retain(HashSet<u32>),
+    /// Some processes ended.
+    Sweep,
+    /// A table was built.
+    Built(Box<Built>),
+    /// No more jobs.
+    Stop,
+}
+
+/// How far the unwinding of a process is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnwindStatus {
+    /// Executables and libraries mapped.
+    pub executables: u64,
+    /// Those whose table is ready.
+    pub ready: u64,
+    /// Those whose table is being built.
+    pub building: u64,
+}
+
+/// What others may know of the unwinder.
+#[derive(Debug, Default)]
+pub(super) struct UnwindReport {
+    processes: Mutex<HashMap<u32, UnwindStatus>>,
+    totals: Mutex<UnwindTotals>,
+}
+
+/// What the kernel half's maps of code hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnwindTotals {
+    /// Processes, or groups of forked ones, whose mappings are known.
+    pub spaces: u64,
+    /// Tables of unwind rules.
+    pub tables: u64,
+    /// Bytes of rows and directories.
+    pub table_bytes: u64,
+    /// Distinct rules.
+    pub rules: u64,
+    /// Executables waiting for their table.
+    pub building: u64,
+    /// Executables that have no table, or for whose table there is no room.
+    pub without_table: u64,
+}
+
+impl UnwindReport {
+    /// How far a process is; `None` if its mappings are not known yet.
+    pub(super) fn process(&self, pid: u32) -> Option<UnwindStatus> {
+        lock(&self.processes).get(&pid).copied()
+    }
+
+    /// What the maps hold.
+    pub(super) fn totals(&self) -> UnwindTotals {
+        *lock(&self.totals)
+    }
+}
+
+/// The end that gives jobs. Dropping it ends the unwinder.
+pub(super) struct Unwinding {
+    jobs: Sender<Job>,
+    /// What is known of the unwinder's progress.
+    pub(super) report: Arc<UnwindReport>,
+}
+
+impl Unwinding {
+    /// The end whose jobs go to `jobs`.
+    pub(super) fn new(jobs: Sender<Job>, report: Arc<UnwindReport>) -> Self {
+        Self { jobs, report }
+    }
+
+    /// Gives a job. Nobody may be there to take it any more.
+    pub(super) fn give(&self, job: Job) {
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Drop for Unwinding {
+    fn drop(&mut self) {
+        self.give(Job::Stop);
+    }
+}
+
+/// The unwinder's state; it lives on its own thread.
+pub(super) struct Unwinder {
+    maps: CodeMaps,
+    pool: Pool,
+    spaces: Spaces,
+    /// The process each space was made for; others inherited it.
+    owners: HashMap<u32, u32>,
+    images: HashMap<u32, Arc<Image>>,
+    executables: HashMap<ExecutableId, Known>,
+    tables: HashMap<TableKey, Placed>,
+    waiting: Vec<Waiting>,
+    queue: Arc<BuildQueue>,
+    report: Arc<UnwindReport>,
+    shared: Arc<Shared>,
+    waker: Waker,
+}
+
+/// What is known of an executable.
+#[derive(Debug)]
+enum Known {
+    /// Its table is being built.
+    Building,
+    /// It has a table, or none because it says nothing about its frames, or because there is no room.
+    Ready { table: Option<u32>, segments: Segments },
+}
+
+/// A table in the pool.
+#[derive(Debug)]
+struct Placed {
+    number: u32,
+    used: Instant,
+}
+
+/// Whoever waits for the tables of some processes.
+struct Waiting {
+    executables: HashSet<ExecutableId>,
+    done: Arc<AtomicBool>,
+}
+
+impl Unwinder {
+    /// Takes over the maps.
+    pub(super) fn new(
+        maps: CodeMaps,
+        shared: Arc<Shared>,
+        queue: Arc<BuildQueue>,
+        report: Arc<UnwindReport>,
+        waker: Waker,
+    ) -> Self {
+        Self {
+            maps,
+            pool: Pool::default(),
+            spaces: Spaces::default(),
+            owners: HashMap::new(),
+            images: HashMap::new(),
+            executables: HashMap::new(),
+            tables: HashMap::new(),
+            waiting: Vec::new(),
+            queue,
+            report,
+            shared,
+            waker,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Prepare(pids, done) => self.prepare(&pids, done),
+                Job::Observe(image) => self.load(&image),
+                Job::Retain(pids) => self.retain(&pids),
+                Job::Sweep => self.sweep(),
+                Job::Built(built) => self.place(*built),
+                Job::Stop => break,
+            }
+            self.write_totals();
+        }
+        self.queue.close();
+    }
+
+    /// Loads processes that are about to be selected. One whose mappings are known already is left alone.
+    fn prepare(&mut self, pids: &[u32], done: Arc<AtomicBool>) {
+        let mut executables = HashSet::new();
+        for pid in pids {
+            if let Some(image) = self.read_image(*pid) {
+                self.load(&image);
+            }
+            if let Some(image) = self.images.get(pid) {
+                let building = image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id));
+                executables.extend(building.filter(|id| matches!(self.executables.get(id), Some(Known::Building))));
+            }
+        }
+        self.waiting.push(Waiting { executables, done });
+        self.tell_who_waits();
+    }
+
+    fn read_image(&self, pid: u32) -> Option<Arc<Image>> {
+        let stat = read_stat(pid, &ProcWorld).ok().filter(|stat| !stat.kernel)?;
+        if self.maps.space(pid).is_some_and(|space| space.start_ticks == stat.start_ticks) {
+            return None;
+        }
+        let process = ProcessId { pid, start_ns: stat.start_ticks * TICK_NS };
+        let id = ImageId { process, exec_ns: 0 };
+        Image::read(id, self.shared.registry.executables(), &ProcWorld).ok().map(Arc::new)
+    }
+
+    /// Tells the kernel half the mappings of an image.
+    fn load(&mut self, image: &Arc<Image>) {
+        let pid = image.id.process.pid;
+        self.start_building(image);
+        let wanted = self.mappings_of(image);
+        let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
+            Some(space) if self.spaces.mappings(space.space) == wanted => Ok(()),
+            Some(space) if self.owners.get(&space.space) == Some(&pid) => {
+                self.spaces.update(space.space, &wanted, &mut self.maps)
+            }
+            _ => self.give_space(image.id, &wanted),
+        };
+        if let Err(error) = result {
+            tracing::warn!("{error}");
+        }
+        self.images.insert(pid, image.clone());
+        self.report_process(pid);
+    }
+
+    fn give_space(&mut self, id: ImageId, wanted: &[code::Mapping]) -> Result<(), crate::bpf::LoadError> {
+        let number = self.spaces.create();
+        self.owners.insert(number, id.process.pid);
+        let filled = self.spaces.update(number, wanted, &mut self.maps);
+        let start_ticks = id.process.start_ns / TICK_NS;
+        let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, flags: 0 };
+        self.maps.set_space(id.process.pid, &space)?;
+        // It may have ended before its space was there to be forgotten.
+        if !read_stat(id.process.pid, &ProcWorld).is_ok_and(|stat| stat.start_ticks == start_ticks) {
+            self.maps.remove_space(id.process.pid);
+        }
+        filled
+    }
+
+    fn start_building(&mut self, image: &Image) {
+        for (_, executable) in image.code() {
+            let Some(executable) = executable else { continue };
+            if let Entry::Vacant(unknown) = self.executables.entry(executable.id) {
+                unknown.insert(Known::Building);
+                self.queue.add(executable.clone());
+            }
+        }
+    }
+
+    fn mappings_of(&self, image: &Image) -> Vec<code::Mapping> {
+        image.code().map(|(mapping, executable)| self.mapping_of(mapping, executable)).collect()
+    }
+
+    fn mapping_of(&self, mapping: &Mapping, executable: Option<&Arc<Executable>>) -> code::Mapping {
+        let untabled =
+            code::Mapping { start: mapping.start.0, end: mapping.end.0, bias: 0, table: 0, kind: code::UNTABLED };
+        let known = executable.and_then(|executable| self.executables.get(&executable.id));
+        let (table, segments) = match known {
+            Some(Known::Ready { table: Some(table), segments }) => (table, segments),
+            Some(Known::Building) => return code::Mapping { kind: code::PENDING, ..untabled },
+            _ => return untabled,
+        };
+        match segments.address_of_page(mapping.file_offset) {
+            Some(address) => {
+                let bias = mapping.start.0.wrapping_sub(address);
+                code::Mapping { bias, table: *table, kind: code::TABLED, ..untabled }
+            }
+            None => untabled,
+        }
+    }
+
+    /// Places a table that was built and tells the kernel half which mappings show it.
+    fn place(&mut self, built: Built) {
+        let table = built.table.and_then(|(key, table)| self.place_table(key, &table));
+        self.executables.insert(built.executable, Known::Ready { table, segments: built.segments });
+        let shows = |image: &Arc<Image>| {
+            image.code().any(|(_, executable)| executable.is_some_and(|executable| executable.id == built.executable))
+        };
+        let images: Vec<Arc<Image>> = self.images.values().filter(|image| shows(image)).cloned().collect();
+        images.iter().for_each(|image| self.load(image));
+        self.waiting.iter_mut().for_each(|waiting| {
+            waiting.executables.remove(&built.executable);
+        });
+        self.tell_who_waits();
+    }
+
+    /// The number of a table in the pool. If there is no room, tables nobody maps make some.
+    fn place_table(&mut self, key: TableKey, table: &Table) -> Option<u32> {
+        let used = Instant::now();
+        if let Some(placed) = self.tables.get_mut(&key) {
+            placed.used = used;
+            return Some(placed.number);
+        }
+        loop {
+            match self.pool.place(table, &mut self.maps) {
+                Ok(number) => {
+                    self.tables.insert(key, Placed { number, used });
+                    return Some(number);
+                }
+                Err(PlaceError::Full) if self.evict() => {}
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Removes the table that has been out of use for the longest time. Returns whether there was one.
+    fn evict(&mut self) -> bool {
+        let numbers = self.spaces.numbers();
+        let mapped: HashSet<u32> = numbers
+            .iter()
+            .flat_map(|space| self.spaces.mappings(*space))
+            .filter(|mapping| mapping.kind == code::TABLED)
+            .map(|mapping| mapping.table)
+            .collect();
+        let unused = self.tables.iter().filter(|(_, placed)| !mapped.contains(&placed.number));
+        let Some(key) = unused.min_by_key(|(_, placed)| placed.used).map(|(key, _)| *key) else { return false };
+        let Some(placed) = self.tables.remove(&key) else { return false };
+        self.pool.remove(placed.number, &mut self.maps);
+        self.executables
+            .retain(|_, known| !matches!(known, Known::Ready { table: Some(table), .. } if *table == placed.number));
+        true
+    }
+
+    /// Forgets processes that are not selected any more.
+    fn retain(&mut self, pids: &HashSet<u32>) {
+        for (pid, _) in self.maps.spaces() {
+            if !pids.contains(&pid) {
+                self.maps.remove_space(pid);
+            }
+        }
+        self.sweep();
+    }
+
+    /// Removes the spaces that no process has any more.
+    fn sweep(&mut self) {
+        let living = self.maps.spaces();
+        let in_use: HashSet<u32> = living.iter().map(|(_, space)| space.space).collect();
+        for number in self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)) {
+            self.spaces.remove(number, &mut self.maps);
+            self.owners.remove(&number);
+        }
+        let pids: HashSet<u32> = living.iter().map(|(pid, _)| *pid).collect();
+        self.images.retain(|pid, _| pids.contains(pid));
+        lock(&self.report.processes).retain(|pid, _| pids.contains(pid));
+        self.forget_executables();
+    }
+
+    /// Executables nobody maps are looked at again when somebody does; their tables stay in the pool.
+    fn forget_executables(&mut self) {
+        if self.executables.len() <= EXECUTABLES {
+            return;
+        }
+        let images = self.images.values();
+        let mapped: HashSet<ExecutableId> =
+            images.flat_map(|image| image.code()).filter_map(|(_, executable)| Some(executable?.id)).collect();
+        self.executables.retain(|id, known| mapped.contains(id) || matches!(known, Known::Building));
+    }
+
+    fn tell_who_waits(&mut self) {
+        let mut told = false;
+        self.waiting.retain(|waiting| {
+            let is_done = waiting.executables.is_empty();
+            if is_done {
+                waiting.done.store(true, Ordering::Release);
+                told = true;
+            }
+            !is_done
+        });
+        if told {
+            self.waker.wake();
+        }
+    }
+
+    fn report_process(&self, pid: u32) {
+        let Some(image) = self.images.get(&pid) else { return };
+        let mut status = UnwindStatus::default();
+        let ids: HashSet<ExecutableId> =
+            image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id)).collect();
+        for id in ids {
+            status.executables += 1;
+            match self.executables.get(&id) {
+                Some(Known::Ready { table: Some(_), .. }) => status.ready += 1,
+                Some(Known::Building) => status.building += 1,
+                _ => {}
+            }
+        }
+        lock(&self.report.processes).insert(pid, status);
+    }
+
+    fn write_totals(&self) {
+        let usage = self.pool.usage();
+        let count = |wanted: fn(&Known) -> bool| self.executables.values().filter(|known| wanted(known)).count() as u64;
+        *lock(&self.report.totals) = UnwindTotals {
+            spaces: self.spaces.len() as u64,
+            tables: usage.tables as u64,
+            table_bytes: (usage.shards * SHARD_WORDS * size_of::<u32>()) as u64,
+            rules: usage.rules as u64,
+            building: count(|known| matches!(known, Known::Building)),
+            without_table: count(|known| matches!(known, Known::Ready { table: None, .. })),
+        };
+    }
+}
+
+/// Executables remembered, whether mapped or not, before those that are not are forgotten.
+const EXECUTABLES: usize = 16_384;
+
+fn is_space_of(space: &Space, id: ImageId) -> bool {
+    space.start_ticks == id.process.start_ns / TICK_NS && space.exec_ns == id.exec_ns
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,38 @@
+//! Every bound of this room: what one file may cost, and what a table may hold.
+
+use profiler_common::unwind::table::{ENTRY_WORDS, SHARD_WORDS};
+
+/// Bytes of one section with unwind information; a file with a larger one has no table.
+pub const SECTION_BYTES: u64 = 128 << 20;
+/// Functions described in one section; further ones are left out.
+pub const FRAMES: usize = 4 << 20;
+/// Bytes of a description that functions share, which is read again for each of them; a function with a longer one is left
+/// out. Those of compilers have some twenty.
+pub const COMMON_BYTES: u64 = 4096;
+/// Shared descriptions of one section; functions with a further one are left out.
+pub const COMMONS: usize = 1 << 16;
+/// Bytes of instructions carried out for one file, those of shared descriptions once per function; rules beyond it are
+/// not known. At some 100 MB a second, and 40 of the worst that can be written.
+pub const INSTRUCTION_BYTES: u64 = 96 << 20;
+/// Rows made for one file before equal ones are merged; rules beyond it are not known.
+pub const ROWS: u64 = 16 << 20;
+/// Rules of registers that may be in force at once; a function that needs more has none. A signal handler's trampoline
+/// has some twenty on x86_64, and some fifty on aarch64 where vector registers are told.
+pub const REGISTER_RULES: usize = 64;
+/// Operations of an expression that are looked at; a longer one cannot be expressed.
+pub const OPERATIONS: usize = 12;
+/// Pages of a table, from the first with code on: their directory must fit a shard. Rules of code beyond it, some
+/// 500 MiB, are left out.
+pub const PAGES: usize = SHARD_WORDS / ENTRY_WORDS as usize - 192;
+/// Rows of a page, so that a page fits a shard; a page with more has no rules. Compilers write up to some 6,000.
+pub const PAGE_ROWS: usize = SHARD_WORDS;
+/// Rules of a table; a row with a further one has none.
+pub const RULES: usize = u16::MAX as usize;
+/// The end of what user code may occupy; descriptions of code above it are left out.
+pub const ADDRESS_END: u64 = 1 << 48;
+/// Bytes of code without unwind information, from the entry point on, that count as the outermost frame.
+pub const ENTRY_BYTES: u64 = 64;
+/// Bytes of a stored table that is read; a larger file is no table.
+pub const STORED_BYTES: u64 = 256 << 20;
+/// The least a file counts in the cache on disk, in bytes, so that many small ones are bounded too.
+pub const STORED_FILE_BYTES: u64 = 4096;

@@ -1,0 +1,132 @@
+//! The code of processes: which mapping an address lies in, and which unwind rule applies there.
+
+use aya_ebpf::btf_maps::{Array as BtfArray, ArrayOfMaps};
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
+use aya_ebpf::maps::{Array, HashMap};
+use profiler_common::limits;
+use profiler_common::record::{COUNTER_SPACES_FULL, Identity};
+use profiler_common::unwind::code::{KEY_BITS, Mapping, Space, TICK_NS, key};
+use profiler_common::unwind::rule::Rule;
+use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
+use profiler_common::unwind::walk::{Code, Process};
+
+use crate::task::Task;
+use crate::{maps, memory};
+
+/// The space of each process whose mappings are known, by tgid. Preallocated: before Linux 6.1, programs of perf events
+/// may use no other hash.
+#[map]
+static SPACES: HashMap<u32, Space> = HashMap::with_max_entries(limits::SPACES, 0);
+
+/// The blocks of mappings, by space and address.
+#[map]
+static MAPPINGS: LpmTrie<[u32; 3], Mapping> = LpmTrie::with_max_entries(limits::MAPPING_BLOCKS, 0);
+
+/// Where the directory of each table is.
+#[map]
+static DIRECTORIES: Array<Directory> = Array::with_max_entries(limits::TABLES, 0);
+
+/// Rows and directories, allocated shard by shard.
+#[btf_map]
+static SHARDS: ArrayOfMaps<BtfArray<[u32; SHARD_WORDS], 1>, { limits::SHARDS as usize }> = ArrayOfMaps::new();
+
+/// Every distinct rule.
+#[map]
+static RULES: Array<Rule> = Array::with_max_entries(limits::RULES, 0);
+
+/// The space of a process, if its mappings are known for the image that runs.
+#[inline(always)]
+pub fn find_space(identity: &Identity) -> Option<Space> {
+    // SAFETY: the entry is copied at once; an aliased copy fails the comparison.
+    let space = unsafe { SPACES.get(identity.tgid) }?;
+    let fits = space.start_ticks == identity.process_start_ns / TICK_NS && space.exec_ns == identity.exec_ns;
+    if fits { Some(*space) } else { None }
+}
+
+/// A new process has its parent's mappings.
+#[inline(always)]
+pub fn inherit(parent: Task, child: Task) {
+    // SAFETY: the entry is copied at once.
+    let Some(space) = (unsafe { SPACES.get(parent.tgid()) }) else { return };
+    let mut space = *space;
+    space.start_ticks = child.start_ns() / TICK_NS;
+    if SPACES.insert(child.tgid(), space, 0).is_err() {
+        maps::count(COUNTER_SPACES_FULL);
+    }
+}
+
+/// The process ended or executes another program.
+#[inline(always)]
+pub fn forget(task: Task) {
+    let _ = SPACES.remove(task.tgid());
+}
+
+/// The current process, as a walk sees it.
+pub struct Current<'a> {
+    /// Its space.
+    pub space: u32,
+    /// The mapping found last: most frames lie in the same.
+    pub last: &'a mut Mapping,
+}
+
+impl Process for Current<'_> {
+    #[inline(always)]
+    fn find_code(&mut self, address: u64) -> Code {
+        if self.last.contains(address) {
+            return self.last.code();
+        }
+        match MAPPINGS.get(Key::new(KEY_BITS, key(self.space, address))) {
+            Some(mapping) => {
+                *self.last = *mapping;
+                mapping.code()
+            }
+            None => Code::Nowhere,
+        }
+    }
+
+    #[inline(always)]
+    fn find_rule(&mut self, table: u32, address: u64) -> Rule {
+        match find_row(table, address) {
+            Some(row) => RULES.get(u32::from(row.rule)).copied().unwrap_or(Rule::NONE),
+            None => Rule::NONE,
+        }
+    }
+
+    #[inline(always)]
+    fn read(&mut self, address: u64) -> Option<u64> {
+        memory::user_word(address)
+    }
+}
+
+#[inline(always)]
+fn find_row(table: u32, address: u64) -> Option<Row> {
+    let directory = DIRECTORIES.get(table)?;
+    let page = (address >> PAGE_SHIFT).wrapping_sub(u64::from(directory.first_page));
+    if page >= u64::from(directory.pages) {
+        return None;
+    }
+    let at = directory.start.wrapping_add(page as u32 * ENTRY_WORDS);
+    let shard = shard(directory.shard)?;
+    let entry = Entry::from_words([word(shard, at), word(shard, at + 1)]);
+    if entry.count == 0 {
+        return None;
+    }
+    let shard = self::shard(u32::from(entry.shard))?;
+    Some(search(u32::from(entry.start), u32::from(entry.count), address as u16, |at| word(shard, at)))
+}
+
+#[inline(always)]
+fn shard(number: u32) -> Option<&'static [u32; SHARD_WORDS]> {
+    // A key on the stack: a constant of the object would be one more map to look at.
+    let only = core::hint::black_box(0);
+    SHARDS.get_value(number, &only)
+}
+
+/// The mask keeps the index where verifiers see its bound.
+#[inline(always)]
+fn word(shard: &[u32; SHARD_WORDS], at: u32) -> u32 {
+    let at = core::hint::black_box(at) as usize & (SHARD_WORDS - 1);
+    // SAFETY: masked to be within the shard.
+    unsafe { *shard.get_unchecked(at) }
+}
