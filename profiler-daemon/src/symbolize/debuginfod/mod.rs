@@ -10,7 +10,6 @@ mod store;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::Instant;
@@ -19,6 +18,7 @@ use super::limits;
 use crate::process::RecentMap;
 use crate::process::elf::{BuildId, Elf};
 use crate::settings::ServerUrl;
+use crate::sys::private_directory::PrivateDirectory;
 pub use client::DownloadBounds;
 use client::{Answer, Client};
 use store::Store;
@@ -36,11 +36,11 @@ pub struct Debuginfod {
 impl Debuginfod {
     /// Starts the thread that asks `servers`, in their order. Files are kept below `directory` and take no more than
     /// `limit_bytes` there. The thread ends some time after this was dropped.
-    pub fn start(servers: &[ServerUrl], directory: &Path, limit_bytes: u64) -> io::Result<Self> {
+    pub fn start(servers: &[ServerUrl], directory: &PrivateDirectory, limit_bytes: u64) -> io::Result<Self> {
         Self::start_with(Client::new(servers, limits::DOWNLOAD), directory, limit_bytes)
     }
 
-    fn start_with(client: Client, directory: &Path, limit_bytes: u64) -> io::Result<Self> {
+    fn start_with(client: Client, directory: &PrivateDirectory, limit_bytes: u64) -> io::Result<Self> {
         let store = Store::open(directory, limit_bytes)?;
         let (to_fetch, wanted) = mpsc::sync_channel(limits::DOWNLOADS_WAITING);
         let (to_tell, arrived) = mpsc::channel();

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::process::elf::{BuildId, Elf, broken};
@@ -19,8 +18,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn open(directory: &Path, limit_bytes: u64) -> io::Result<Self> {
-        let directory = PrivateDirectory::open(directory)?.open_below(DIRECTORY)?;
+    pub(super) fn open(directory: &PrivateDirectory, limit_bytes: u64) -> io::Result<Self> {
+        let directory = directory.open_below(DIRECTORY)?;
         Ok(Self { directory: Arc::new(directory), limit_bytes })
     }
 
@@ -43,7 +42,7 @@ impl Store {
             write(file)?;
             check(file, id).map(drop)
         })?;
-        self.directory.trim(self.limit_bytes)
+        self.directory.trim(self.limit_bytes).map(drop)
     }
 }
 

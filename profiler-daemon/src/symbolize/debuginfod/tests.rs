@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::super::Symbolizer;
 use super::super::programs::{Program, assert_lines, assert_stripped};
 use super::*;
+use crate::sys::private_directory::counted_bytes;
 
 const BOUNDS: DownloadBounds = DownloadBounds {
     connect: Duration::from_secs(5),
@@ -157,8 +158,12 @@ fn client(servers: &[&Server]) -> Client {
     Client::new(&urls, BOUNDS)
 }
 
+fn private(directory: &TempDir) -> PrivateDirectory {
+    PrivateDirectory::open(directory.path()).unwrap()
+}
+
 fn start(servers: &[&Server], directory: &TempDir) -> Debuginfod {
-    Debuginfod::start_with(client(servers), directory.path(), 1 << 30).unwrap()
+    Debuginfod::start_with(client(servers), &private(directory), 1 << 30).unwrap()
 }
 
 fn files_in(directory: &TempDir) -> Vec<std::path::PathBuf> {
@@ -211,7 +216,7 @@ fn what_a_server_does_decides_whether_a_file_is_kept_or_missing_or_asked_for_aga
         ("hangs up in the middle", &good, cut_short, Answer::Failed(String::new())),
     ] {
         let (directory, server) = (tempfile::tempdir().unwrap(), Server::start(content.clone(), behave));
-        let store = Store::open(directory.path(), 1 << 30).unwrap();
+        let store = Store::open(&private(&directory), 1 << 30).unwrap();
         let begun = Instant::now();
         let answer = match client(&[&server]).fetch(&id_of(&good), &store) {
             Answer::Failed(_) => Answer::Failed(String::new()),
@@ -229,7 +234,7 @@ fn a_server_that_fails_does_not_keep_the_next_one_from_being_asked() {
     let content = debug_file(1);
     let servers = [silent, missing, broken, serve].map(|behave| Server::start(content.clone(), behave));
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), 1 << 30).unwrap();
+    let store = Store::open(&private(&directory), 1 << 30).unwrap();
     assert_eq!(client(&servers.each_ref()).fetch(&id_of(&content), &store), Answer::Kept);
 }
 
@@ -239,7 +244,7 @@ fn a_server_that_nobody_runs_is_a_failure() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = ServerUrl::parse("x", &format!("http://{free}")).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), 1 << 30).unwrap();
+    let store = Store::open(&private(&directory), 1 << 30).unwrap();
     let answer = Client::new(&[gone, url], BOUNDS).fetch(&id_of(&debug_file(1)), &store);
     assert!(matches!(answer, Answer::Failed(_)), "{answer:?}");
 }
@@ -274,7 +279,7 @@ fn missing_first(number: usize, content: &[u8], to: &mut TcpStream) -> io::Resul
 fn a_server_that_always_fails_is_given_up() {
     let (content, directory) = (debug_file(1), tempfile::tempdir().unwrap());
     let server = Server::start(content.clone(), broken);
-    let store = Store::open(directory.path(), 1 << 30).unwrap();
+    let store = Store::open(&private(&directory), 1 << 30).unwrap();
     let (to_tell, arrived) = mpsc::channel();
     let mut fetcher = Fetcher { client: client(&[&server]), store, to_tell, later: Vec::new(), told: None };
     fetcher.fetch(id_of(&content), 0);
@@ -289,7 +294,7 @@ fn a_server_that_always_fails_is_given_up() {
 fn a_kept_file_that_became_another_is_not_believed() {
     let (content, directory) = (debug_file(1), tempfile::tempdir().unwrap());
     let (id, server) = (id_of(&content), Server::start(content.clone(), serve));
-    let store = Store::open(directory.path(), 1 << 30).unwrap();
+    let store = Store::open(&private(&directory), 1 << 30).unwrap();
     assert_eq!(client(&[&server]).fetch(&id, &store), Answer::Kept);
     assert!(store.find(&id).is_some());
     let kept = files_in(&directory).remove(0);
@@ -300,8 +305,8 @@ fn a_kept_file_that_became_another_is_not_believed() {
 #[test]
 fn the_files_used_last_stay_within_the_limit() {
     let directory = tempfile::tempdir().unwrap();
-    let size = debug_file(1).len() as u64;
-    let store = Store::open(directory.path(), 2 * size).unwrap();
+    let size = counted_bytes(debug_file(1).len() as u64);
+    let store = Store::open(&private(&directory), 2 * size).unwrap();
     for byte in 1..=5 {
         let content = debug_file(byte);
         store.keep(&id_of(&content), |file| file.write_all(&content)).unwrap();
