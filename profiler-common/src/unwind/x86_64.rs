@@ -40,6 +40,8 @@ pub const REGISTER_WORDS: usize = 21;
 const KEPT_WORDS: [usize; 6] = [4, 5, 3, 2, 1, 0];
 /// Where it has the scratch registers.
 const SCRATCH_WORDS: [usize; 9] = [10, 12, 11, 13, 14, 9, 8, 7, 6];
+/// Where it has the number of the system call the thread is in; all ones if it is in none.
+const SYSCALL_WORD: usize = 15;
 const PC_WORD: usize = 16;
 const SP_WORD: usize = 19;
 
@@ -56,7 +58,8 @@ pub fn start(cursor: &mut Cursor, words: &[u64; REGISTER_WORDS]) {
     for (slot, word) in SCRATCH_WORDS.into_iter().enumerate() {
         cursor.scratch[slot] = words[word];
     }
-    cursor.exact = 1;
+    // In a system call, it stands behind the instruction that made it, which may be the last of its function.
+    cursor.exact = u32::from(words[SYSCALL_WORD] == u64::MAX);
     cursor.has_scratch = 1;
 }
 
@@ -102,6 +105,11 @@ impl Machine for X86_64 {
 
     #[inline(always)]
     fn follow_frame_pointer(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
+        if cursor.exact != 0
+            && let Some(pushed) = words_pushed(cursor.pc, process)
+        {
+            return enter_caller_of_frameless(cursor, pushed, process);
+        }
         let Some(frame) = cursor.frame_pointer(process) else { return stop::NO_RULE };
         if frame == 0 {
             return stop::COMPLETE;
@@ -117,6 +125,42 @@ impl Machine for X86_64 {
     }
 }
 
+/// The instruction that returns.
+const RETURN: u64 = 0xc3;
+/// The first bytes of a jump through a word near the instruction: to a function of another file, or the last call.
+const JUMP_THROUGH_WORD: u64 = 0x25ff;
+/// What functions may begin with, for indirect branches.
+const MARK: u64 = 0xfa1e_0ff3;
+/// `push %rbp`, and `mov %rsp,%rbp` behind it.
+const PUSH_FRAME_POINTER: u64 = 0x55;
+const SET_FRAME_POINTER: u64 = 0x00e5_8948;
+
+/// How many words lie above the return address, if a function was interrupted where it has no frame of its own yet, or no
+/// more. The frame pointer is its caller's then, and would lead past the caller.
+#[inline(always)]
+fn words_pushed(pc: u64, process: &mut impl Process) -> Option<u64> {
+    let code = process.read(pc)?;
+    let entry = if code & 0xffff_ffff == MARK { code >> 32 } else { code };
+    let is_entry = entry & 0xffff_ffff == SET_FRAME_POINTER << 8 | PUSH_FRAME_POINTER;
+    if is_entry || code & 0xff == RETURN || code & 0xffff == JUMP_THROUGH_WORD {
+        return Some(0);
+    }
+    if code & 0x00ff_ffff != SET_FRAME_POINTER {
+        return None;
+    }
+    let before = process.read(pc.wrapping_sub(1))?;
+    (before & 0xff == PUSH_FRAME_POINTER).then_some(1)
+}
+
+/// The kept registers are the caller's, too.
+#[inline(always)]
+fn enter_caller_of_frameless(cursor: &mut Cursor, pushed: u64, process: &mut impl Process) -> u8 {
+    let at = cursor.sp.wrapping_add(pushed * 8);
+    let Some(pc) = process.read(at) else { return stop::UNREADABLE };
+    cursor.enter_caller(pc, at.wrapping_add(8));
+    stop::NONE
+}
+
 /// From the trampoline of a signal handler to what the signal interrupted.
 #[inline(always)]
 fn enter_interrupted(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
@@ -129,4 +173,72 @@ fn enter_interrupted(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
     cursor.enter_caller(pc, sp);
     cursor.exact = 1;
     stop::NONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::walk::Code;
+    use super::*;
+
+    /// Code at 0x1000 and a stack of words at 0x8000.
+    struct Memory<'a>(&'a [u8], &'a [u64]);
+
+    impl Process for Memory<'_> {
+        fn find_code(&mut self, _: u64) -> Code {
+            Code::Untabled
+        }
+
+        fn find_rule(&mut self, _: u32, _: u64) -> Rule {
+            Rule::NONE
+        }
+
+        fn read(&mut self, address: u64) -> Option<u64> {
+            if let Some(at) = address.checked_sub(0x8000) {
+                return self.1.get(at as usize / 8).copied();
+            }
+            let bytes = self.0.get(address.checked_sub(0x1000)? as usize..)?.get(..8)?;
+            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        }
+    }
+
+    /// The caller found from the byte `at` of the code, with the frame pointer at 0x8010.
+    fn caller(code: &[u8], at: u64, exact: u32) -> (u64, u64) {
+        let padded: [u8; 32] = core::array::from_fn(|at| code.get(at).copied().unwrap_or(0x90));
+        let stack = [0x11, 0x22, 0x33, 0x44, 0x55];
+        let mut cursor = Cursor { pc: 0x1000 + at, sp: 0x8000, exact, ..Cursor::EMPTY };
+        cursor.kept[usize::from(RBP)] = 0x8010;
+        assert_eq!(X86_64::follow_frame_pointer(&mut cursor, &mut Memory(&padded, &stack)), stop::NONE);
+        (cursor.pc, cursor.sp)
+    }
+
+    #[test]
+    fn a_function_without_a_frame_of_its_own_yet_or_any_more_has_its_caller_on_the_stack() {
+        let by_frame_pointer = (0x44, 0x8020);
+        let plain = [0x55, 0x48, 0x89, 0xe5, 0x53, 0x5b, 0x5d, 0xc3];
+        let found: [_; 5] = [0, 1, 4, 6, 7].map(|at| caller(&plain, at, 1));
+        assert_eq!(found, [(0x11, 0x8008), (0x22, 0x8010), by_frame_pointer, by_frame_pointer, (0x11, 0x8008)]);
+        let marked = [0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x48, 0x89, 0xe5];
+        let found: [_; 3] = [0, 4, 5].map(|at| caller(&marked, at, 1));
+        assert_eq!(found, [(0x11, 0x8008), (0x11, 0x8008), (0x22, 0x8010)]);
+        assert_eq!(caller(&[0xff, 0x25, 1, 2, 3, 4], 0, 1), (0x11, 0x8008));
+    }
+
+    #[test]
+    fn the_code_of_a_thread_in_a_system_call_is_that_of_the_call() {
+        let mut words = [0; REGISTER_WORDS];
+        words[PC_WORD] = 0x1009;
+        let mut cursor = Cursor::EMPTY;
+        let mut lookup_address = |syscall| {
+            words[SYSCALL_WORD] = syscall;
+            start(&mut cursor, &words);
+            cursor.lookup_address()
+        };
+        assert_eq!([15, u64::MAX].map(&mut lookup_address), [0x1008, 0x1009]);
+    }
+
+    #[test]
+    fn a_return_address_is_in_the_middle_of_a_function_whatever_follows() {
+        assert_eq!(caller(&[0x90, 0xc3], 1, 0), (0x44, 0x8020));
+        assert_eq!(caller(&[0x48, 0x89, 0xe5], 0, 1), (0x44, 0x8020), "unreadable before");
+    }
 }

@@ -90,7 +90,7 @@ fn parse_end(word: &str) -> Option<End> {
 
 /// An address with its marks.
 pub fn parse_frame(word: &str) -> Option<Frame> {
-    let digits = word.trim_end_matches(['!', '~', '?']);
+    let digits = word.trim_end_matches(['!', '~', '?', '*']);
     let marks = &word[digits.len()..];
     let pc = u64::from_str_radix(digits, 16).ok()?;
     let has = |mark| marks.contains(mark);
