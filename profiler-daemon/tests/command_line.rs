@@ -48,6 +48,15 @@ fn bad_usage_ends_with_two_and_one_line_that_says_what_to_write() {
             "failed to read the flags: history is shorter than window; lengthen it or shorten window",
         ),
         (
+            &["hotspots", "--all", "--debuginfod", "debian.net"],
+            "failed to read the flags: --debuginfod `debian.net` is not valid: write the address of a server, \
+             such as https://debuginfod.debian.net",
+        ),
+        (
+            &["serve", "--debuginfod", "https://debuginfod.debian.net", "--cache-dir", "none"],
+            "failed to read the flags: what --debuginfod fetches is kept on disk; name a directory with --cache-dir",
+        ),
+        (
             &["serve", "--select", "none", "--select", "all"],
             "--select none stands alone; leave it out to select the others",
         ),

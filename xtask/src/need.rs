@@ -51,6 +51,20 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install gcc and the C library's headers",
     },
     Need {
+        name: "C++ compiler, objcopy and xz",
+        rings: &[Ring::Test],
+        find: || find_shown("objcopy").and_then(|_| find_shown("xz")).and_then(|_| find_shown("g++")),
+        install: || apt::install(&["g++", "binutils", "xz-utils"]),
+        elsewhere: "install g++, binutils and xz",
+    },
+    Need {
+        name: "Go",
+        rings: &[Ring::Test],
+        find: || find_shown("go"),
+        install: || apt::install(&["golang-go"]),
+        elsewhere: "install Go 1.18 or newer",
+    },
+    Need {
         name: "Rust compiler for bpfel-unknown-none",
         rings: &[Ring::BuildEbpf],
         find: || Compiler::detect().map(|compiler| compiler.version),

@@ -1,10 +1,10 @@
-//! What to keep on disk from run to run, as flags.
+//! Where names of functions come from and what is kept for them, as flags.
 
 use clap::Args;
 
 use crate::settings::quantity::parse_bytes;
 use crate::settings::sampling::CACHE_LIMIT;
-use crate::settings::{SamplingSettings, SettingsError};
+use crate::settings::{SamplingSettings, ServerUrl, SettingsError};
 
 /// The flags about what helps to name functions.
 #[derive(Debug, Default, Args)]
@@ -17,6 +17,10 @@ pub(super) struct NamingFlags {
     /// Disk space each kind of kept files may take; the least recently used go first [default: 2GiB]
     #[arg(long, value_name = "SIZE")]
     pub(super) cache_limit: Option<String>,
+    /// Ask this server for debug information that the host does not have; repeatable. It is sent the
+    /// build ids of the executables that run here. Off unless given
+    #[arg(long, value_name = "URL")]
+    pub(super) debuginfod: Vec<String>,
 }
 
 impl NamingFlags {
@@ -28,6 +32,8 @@ impl NamingFlags {
         if let Some(text) = &self.cache_limit {
             settings.cache_limit = parse_bytes("--cache-limit", text, CACHE_LIMIT)? as u64;
         }
+        let servers = self.debuginfod.iter().map(|text| ServerUrl::parse("--debuginfod", text));
+        settings.debuginfod = servers.collect::<Result<_, _>>()?;
         Ok(())
     }
 }

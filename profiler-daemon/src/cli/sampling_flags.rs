@@ -133,6 +133,7 @@ impl HistoryFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::ServerUrl;
     use std::time::Duration;
 
     #[test]
@@ -152,7 +153,11 @@ mod tests {
             variant: Some(VariantWord::Hash),
             switch_in: Some(SwitchInWord::Kprobe),
             object: Some("x.o".into()),
-            naming: NamingFlags { cache_dir: text("/x"), cache_limit: text("64MiB") },
+            naming: NamingFlags {
+                cache_dir: text("/x"),
+                cache_limit: text("64MiB"),
+                debuginfod: vec!["http://a".to_owned(), "https://b/c/".to_owned()],
+            },
         };
         let history = HistoryFlags { window: text("1s"), history: text("2m"), history_memory: text("64MiB") };
         let expected = SamplingSettings {
@@ -168,6 +173,7 @@ mod tests {
             history_bytes: 64 << 20,
             cache_dir: Some("/x".into()),
             cache_limit: 64 << 20,
+            debuginfod: ["http://a", "https://b/c"].map(|url| ServerUrl::parse("x", url).unwrap()).to_vec(),
             stop_signal: 0,
         };
         assert_eq!(flags.settings(&history), Ok(expected));
@@ -175,9 +181,12 @@ mod tests {
 
     #[test]
     fn no_cache_is_kept_where_none_is_wanted() {
-        let naming = NamingFlags { cache_dir: Some("none".to_owned()), cache_limit: None };
-        let flags = SamplingFlags { naming, ..SamplingFlags::default() };
+        let mut flags = SamplingFlags::default();
+        flags.naming.cache_dir = Some("none".to_owned());
         assert_eq!(flags.settings(&HistoryFlags::default()).unwrap().cache_dir, None);
+        flags.naming.debuginfod = vec!["https://a".to_owned()];
+        let message = flags.settings(&HistoryFlags::default()).unwrap_err().to_string();
+        assert!(message.contains("--cache-dir"), "{message}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Why sampling could not start.
 
+use std::path::PathBuf;
+
 use crate::bpf::LoadError;
 use crate::process::ProcessError;
 
@@ -15,6 +17,14 @@ pub enum StartError {
     /// More selections than there is room for.
     #[error(transparent)]
     Target(#[from] super::DaemonError),
+    /// What servers send could not be kept.
+    #[error("failed to keep debug information in `{}`: {error}; name another directory with --cache-dir", path.display())]
+    Cache {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A thread could not be started.
     #[error("failed to start a thread: {0}")]
     Thread(#[from] std::io::Error),

@@ -10,7 +10,7 @@ use crate::process::{ProcWorld, Registry};
 use crate::profile::{LossReason, Profile, Timestamp};
 use crate::runtime::Runtimes;
 use crate::store::Ring;
-use crate::symbolize::Symbolizer;
+use crate::symbolize::{Debuginfod, Symbolizer};
 use crate::sys::clock::SteadyClock;
 use crate::sys::usage;
 
@@ -59,8 +59,8 @@ impl Shared {
 }
 
 /// Names what it is given. Returns when the other end of `work` is dropped.
-pub(super) fn run(shared: &Shared, work: Inbox<Work>) {
-    let mut symbolizer = Symbolizer::with_runtimes(shared.runtimes.clone());
+pub(super) fn run(shared: &Shared, work: Inbox<Work>, debuginfod: Option<Debuginfod>) {
+    let mut symbolizer = Symbolizer::with_sources(shared.runtimes.clone(), debuginfod);
     for work in work {
         name(&mut symbolizer, shared, work);
     }

@@ -22,8 +22,10 @@ use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
 use crate::settings::{SamplingSettings, Selector};
 use crate::store::Ring;
+use crate::symbolize::Debuginfod;
 use crate::sys::clock::SteadyClock;
 use crate::sys::descriptors;
+use crate::sys::private_directory::PrivateDirectory;
 use crate::unwind::TableCache;
 
 /// A running pipeline. Dropping it detaches and unloads the kernel half.
@@ -49,7 +51,8 @@ impl Service {
         if !in_initial_pid_namespace() {
             return Err(LoadError::NotInInitialPidNamespace.into());
         }
-        let service = Self::launch(settings, Kernel::load(settings)?, watch)?;
+        let kernel = Kernel::load(settings)?;
+        let service = Self::launch(settings, kernel, Kept::open(settings)?, watch)?;
         for selector in selectors {
             service.select(selector.clone(), None).map_err(|error| match error {
                 AddError::Process(error) => StartError::Select(error),
@@ -63,6 +66,7 @@ impl Service {
     fn launch(
         settings: &SamplingSettings,
         (kernel, rings, code): (Kernel, Rings, CodeMaps),
+        kept: Kept,
         watch: Option<Watch>,
     ) -> Result<Arc<Self>, StartError> {
         // The executables of processes are kept open; with the old limit, fewer are.
@@ -80,12 +84,12 @@ impl Service {
         let (work, to_name) = queue();
         let waker = Waker::new()?;
         let threads = Threads::new();
-        let unwinding = start_unwinding(&threads, settings, code, &shared, &waker)?;
+        let unwinding = start_unwinding(&threads, kept.tables, code, &shared, &waker)?;
         let pipes = (receiver, waker.clone(), work);
         let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
-        threads.start("namer", move || namer::run(&to_store, to_name))?;
+        threads.start("namer", move || namer::run(&to_store, to_name, kept.debuginfod))?;
         Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads }))
     }
 
@@ -158,7 +162,7 @@ impl Service {
 /// Starts the unwinder and the builder.
 fn start_unwinding(
     threads: &Threads,
-    settings: &SamplingSettings,
+    tables: TableCache,
     code: CodeMaps,
     shared: &Arc<Shared>,
     waker: &Waker,
@@ -167,18 +171,9 @@ fn start_unwinding(
     let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
     let unwinder = Unwinder::new(code, shared.clone(), queue.clone(), report.clone(), waker.clone());
     threads.start("unwinder", move || unwinder.run(&to_do))?;
-    let (cache, to_unwinder) = (open_cache(settings), jobs.clone());
-    threads.start("builder", move || builder::run(&queue, &cache, &to_unwinder))?;
+    let to_unwinder = jobs.clone();
+    threads.start("builder", move || builder::run(&queue, &tables, &to_unwinder))?;
     Ok(Unwinding::new(jobs, report))
-}
-
-/// Where tables are kept from run to run.
-fn open_cache(settings: &SamplingSettings) -> TableCache {
-    let Some(directory) = &settings.cache_dir else { return TableCache::disabled() };
-    TableCache::open(&directory.join("unwind"), settings.cache_limit).unwrap_or_else(|error| {
-        tracing::warn!("{error}");
-        TableCache::disabled()
-    })
 }
 
 impl Daemon for Service {
@@ -247,6 +242,42 @@ impl Daemon for Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+/// Who keeps files from run to run, each in a directory of its own below the one the user named.
+struct Kept {
+    tables: TableCache,
+    /// The servers the user named, if any.
+    debuginfod: Option<Debuginfod>,
+}
+
+impl Kept {
+    /// What servers send has to be kept; tables are made again where they cannot be.
+    fn open(settings: &SamplingSettings) -> Result<Self, StartError> {
+        let (servers, limit_bytes) = (&settings.debuginfod, settings.cache_limit);
+        let Some(path) = &settings.cache_dir else { return Ok(Self::nothing()) };
+        let failed = |error| StartError::Cache { path: path.clone(), error };
+        let directory = match PrivateDirectory::open(path) {
+            Err(error) if servers.is_empty() => {
+                tracing::warn!("nothing is kept in `{}`: {error}", path.display());
+                return Ok(Self::nothing());
+            }
+            opened => opened.map_err(failed)?,
+        };
+        let debuginfod = match servers.is_empty() {
+            true => None,
+            false => Some(Debuginfod::start(servers, &directory, limit_bytes).map_err(failed)?),
+        };
+        let tables = TableCache::open(&directory, limit_bytes).unwrap_or_else(|error| {
+            tracing::warn!("unwind tables are not kept in `{}`: {error}", path.display());
+            TableCache::disabled()
+        });
+        Ok(Self { tables, debuginfod })
+    }
+
+    fn nothing() -> Self {
+        Self { tables: TableCache::disabled(), debuginfod: None }
     }
 }
 

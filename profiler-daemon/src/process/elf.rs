@@ -6,8 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-
-use flate2::read::ZlibDecoder;
+use std::sync::Arc;
 
 use super::limits;
 use super::maps::FileOffset;
@@ -23,11 +22,13 @@ const SEGMENT_EXECUTABLE: u32 = 1;
 /// A section without content in the file.
 pub(crate) const SECTION_NOBITS: u32 = 8;
 const FLAG_COMPRESSED: u64 = 0x800;
-/// The mark of a section compressed with zlib; other methods are not read.
+/// The marks of the two methods by which sections are compressed.
 pub(crate) const COMPRESSED_ZLIB: u32 = 1;
+pub(crate) const COMPRESSED_ZSTD: u32 = 2;
 const COMPRESSION_HEADER_BYTES: usize = 24;
 const KIND_EXECUTABLE: u16 = 2;
 const NOTE_BUILD_ID: u32 = 3;
+const BUILD_ID_SECTION: &[u8] = b".note.gnu.build-id";
 /// The longest note segment that is searched for a build id.
 const NOTES_BYTES: u64 = 4096;
 /// The longest table of section names that is read.
@@ -53,6 +54,10 @@ pub(crate) struct Section {
     pub(crate) raw: [u8; HEADER_BYTES],
     pub(crate) name: Vec<u8>,
 }
+
+/// What tells a build of a program from all others, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct BuildId(Arc<str>);
 
 /// Which part of a file is loaded at which address of the module.
 #[derive(Debug, Clone, Default)]
@@ -137,9 +142,11 @@ impl Elf {
             .find(|section| section.name == name && section.kind() != SECTION_NOBITS && section.size() > 0)
     }
 
-    /// The build id in hex, if the file has one.
-    pub(crate) fn read_build_id(&self, file: &File) -> Option<String> {
-        self.notes.iter().find_map(|&(offset, size)| {
+    /// The build id, if the file has one. In files of debug information the segments lie elsewhere than they claim,
+    /// so the section is asked first.
+    pub(crate) fn read_build_id(&self, file: &File) -> Option<BuildId> {
+        let section = self.find(BUILD_ID_SECTION).map(|section| (section.offset(), section.size()));
+        section.iter().chain(&self.notes).find_map(|&(offset, size)| {
             let mut notes = vec![0; size.min(NOTES_BYTES) as usize];
             file.read_exact_at(&mut notes, offset).ok()?;
             find_build_id(&notes)
@@ -149,6 +156,19 @@ impl Elf {
     /// Whether a section of this name has content.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         self.find(name).is_some()
+    }
+}
+
+impl BuildId {
+    /// `None` for an id too short to be the only one, or too long to be a file's name.
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let text = || bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        limits::BUILD_ID_BYTES.contains(&bytes.len()).then(|| Self(text()))
+    }
+
+    /// Digits and lower-case letters only.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -172,6 +192,20 @@ impl Section {
 
     pub(crate) fn size(&self) -> u64 {
         u64_at(&self.raw, 32)
+    }
+
+    /// The plain content, as far as the file has it; an error if it is longer than `limit_bytes`.
+    pub(crate) fn read(&self, file: &File, limit_bytes: u64) -> io::Result<Vec<u8>> {
+        if !self.is_compressed() {
+            return read_bounded(self.open(file), limit_bytes);
+        }
+        let (content, size) = self.open(file).inflate()?;
+        read_bounded(content.take(size), limit_bytes)
+    }
+
+    /// The content as it stands in the file, to be read from the beginning.
+    pub(crate) fn open<'a>(&self, file: &'a File) -> Part<'a> {
+        Part::new(file, self.offset(), self.size())
     }
 
     /// Makes the header say that the content is `size` plain bytes at `offset`.
@@ -225,13 +259,15 @@ impl<'a> Part<'a> {
     }
 
     /// The content of a compressed section, and how long it claims to be.
-    pub(crate) fn inflate(mut self) -> io::Result<(ZlibDecoder<Self>, u64)> {
+    pub(crate) fn inflate(mut self) -> io::Result<(Box<dyn Read + 'a>, u64)> {
         let mut header = [0; COMPRESSION_HEADER_BYTES];
         self.read_exact(&mut header)?;
-        match u32_at(&header, 0) {
-            COMPRESSED_ZLIB => Ok((ZlibDecoder::new(self), u64_at(&header, 8))),
-            _ => Err(broken("a compression that is not supported")),
-        }
+        let content: Box<dyn Read + 'a> = match u32_at(&header, 0) {
+            COMPRESSED_ZLIB => Box::new(flate2::read::ZlibDecoder::new(self)),
+            COMPRESSED_ZSTD => Box::new(zstd::stream::read::Decoder::new(self)?),
+            _ => return Err(broken("a compression that is not supported")),
+        };
+        Ok((content, u64_at(&header, 8)))
     }
 }
 
@@ -242,6 +278,17 @@ impl Read for Part<'_> {
         self.at += read as u64;
         Ok(read)
     }
+}
+
+/// Reads to the end, which may come earlier than the file says; an error if it comes later than after `limit_bytes`.
+pub(crate) fn read_bounded(content: impl Read, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    bytes.shrink_to_fit();
+    Ok(bytes)
 }
 
 fn read_sections(file: &File, header: &[u8]) -> io::Result<Vec<Section>> {
@@ -279,14 +326,14 @@ fn name_sections(file: &File, sections: &mut [Section], names: usize) {
     }
 }
 
-fn find_build_id(notes: &[u8]) -> Option<String> {
+fn find_build_id(notes: &[u8]) -> Option<BuildId> {
     let mut rest = notes;
     while rest.len() >= 12 {
         let (name, content, kind) = (u32_at(rest, 0) as usize, u32_at(rest, 4) as usize, u32_at(rest, 8));
         let content_at = 12usize.checked_add(name.checked_next_multiple_of(4)?)?;
         let end = content_at.checked_add(content)?;
         if kind == NOTE_BUILD_ID && rest.get(12..16) == Some(b"GNU\0") {
-            return Some(rest.get(content_at..end)?.iter().map(|byte| format!("{byte:02x}")).collect());
+            return BuildId::new(rest.get(content_at..end)?);
         }
         rest = rest.get(end.checked_next_multiple_of(4)?..)?;
     }
@@ -322,7 +369,7 @@ mod tests {
         let file = File::open(env::current_exe().unwrap()).unwrap();
         let elf = Elf::read(&file).unwrap();
         assert!(elf.has(b".symtab") && elf.has(b".debug_line") && elf.has(b".text") && !elf.has(b".bss"));
-        assert!(elf.read_build_id(&file).is_none_or(|id| id.len() >= 16));
+        assert!(elf.read_build_id(&file).is_none_or(|id| id.as_str().len() >= 16));
         assert_eq!(elf.segments.address_of(FileOffset(0)), Some(0));
         assert_eq!(elf.segments.address_of(FileOffset(u64::MAX)), None);
     }
@@ -337,9 +384,17 @@ mod tests {
     fn a_build_id_is_found_behind_other_notes() {
         let mut notes = [4u32, 5, 1].map(u32::to_le_bytes).concat();
         notes.extend(b"GNU\0abcde\0\0\0");
-        notes.extend([4u32, 3, NOTE_BUILD_ID].map(u32::to_le_bytes).concat());
-        notes.extend(b"GNU\0\x01\xab\xff");
-        assert_eq!(find_build_id(&notes).as_deref(), Some("01abff"));
+        notes.extend([4u32, 8, NOTE_BUILD_ID].map(u32::to_le_bytes).concat());
+        notes.extend(b"GNU\0\x01\xab\xff\0\0\0\0\x10");
+        assert_eq!(find_build_id(&notes).unwrap().as_str(), "01abff0000000010");
         assert_eq!(find_build_id(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn a_build_id_that_is_too_short_or_too_long_is_none() {
+        assert_eq!(
+            [0, 7, 8, 20, 64, 65].map(|length| BuildId::new(&vec![0; length]).is_some()),
+            [false, false, true, true, true, false]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Every bound of this room: what may be read of a process and how much is remembered.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Bytes read of `/proc/PID/maps`; what lies beyond is not known and counts as unmapped.
@@ -16,6 +17,8 @@ pub const PATH_BYTES: usize = 4096;
 pub const EXECUTABLE_BYTES: u64 = 8 << 30;
 /// Segments and sections read of an ELF file; one with more counts as unavailable.
 pub const ELF_SECTIONS: usize = 16_384;
+/// The length of a build id, in bytes; others are not looked for.
+pub const BUILD_ID_BYTES: RangeInclusive<usize> = 8..=64;
 /// Open executables at most, whatever the limit on descriptors; the least recently used are closed.
 pub const EXECUTABLES_MAX: usize = 4096;
 /// Open executables at least, even if the limit on descriptors is small.

@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -70,6 +71,10 @@ pub trait World: Send + Sync {
     /// Opens a regular file at an absolute path inside the root of the process, never following a link out of it
     /// and never asking a server.
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File>;
+    /// Those of the files that [`Self::open_below_root`] would open, in their order.
+    fn open_each_below_root(&self, pid: u32, paths: &[PathBuf]) -> io::Result<Vec<File>> {
+        Ok(paths.iter().filter_map(|path| self.open_below_root(pid, path).ok()).collect())
+    }
 }
 
 /// The host, through its `/proc`.
@@ -119,16 +124,37 @@ impl World for ProcWorld {
     }
 
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
-        let mounts = self.mounts(pid)?;
-        if !mounts.is_path_local(path) {
+        Root::open(pid, self.mounts(pid)?)?.open_file(path)
+    }
+
+    /// Reads the mounts only once.
+    fn open_each_below_root(&self, pid: u32, paths: &[PathBuf]) -> io::Result<Vec<File>> {
+        let root = Root::open(pid, self.mounts(pid)?)?;
+        Ok(paths.iter().filter_map(|path| root.open_file(path).ok()).collect())
+    }
+}
+
+/// The root of a process, and what is mounted below it.
+struct Root {
+    directory: OwnedFd,
+    mounts: Mounts,
+}
+
+impl Root {
+    fn open(pid: u32, mounts: Mounts) -> io::Result<Self> {
+        let directory = openat2::open_directory(Path::new(&format!("/proc/{pid}/root")))?;
+        match mounts.is_place_local(&openat2::read_place(&directory)?) {
+            true => Ok(Self { directory, mounts }),
+            false => Err(with_a_server()),
+        }
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        if !self.mounts.is_path_local(path) {
             return Err(with_a_server());
         }
-        let root = openat2::open_directory(Path::new(&format!("/proc/{pid}/root")))?;
-        if !mounts.is_place_local(&openat2::read_place(&root)?) {
-            return Err(with_a_server());
-        }
-        let links = if mounts.has_server() { Links::Refused } else { Links::Followed };
-        open_if_local(&openat2::find_regular_below(&root, path, links)?, &mounts)
+        let links = if self.mounts.has_server() { Links::Refused } else { Links::Followed };
+        open_if_local(&openat2::find_regular_below(&self.directory, path, links)?, &self.mounts)
     }
 }
 

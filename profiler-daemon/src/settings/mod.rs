@@ -9,6 +9,7 @@ pub mod quantity;
 pub mod report_query;
 pub mod sampling;
 pub mod selector;
+pub mod server;
 
 pub use error::SettingsError;
 pub use listen::parse_listen;
@@ -16,3 +17,4 @@ pub use parameter::Parameter;
 pub use report_query::{ReportQuery, TimeChoice};
 pub use sampling::{SamplingSettings, SwitchInChoice, VariantChoice};
 pub use selector::{ParseSelectorError, Selector};
+pub use server::ServerUrl;

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::SettingsError;
 use super::quantity::friendly;
+use super::{ServerUrl, SettingsError};
 
 /// The allowed [`SamplingSettings::frequency_hz`].
 pub const FREQUENCY_HZ: RangeInclusive<u32> = 1..=1000;
@@ -58,6 +58,8 @@ pub struct SamplingSettings {
     pub cache_dir: Option<PathBuf>,
     /// How much each kind of these files may take, in bytes.
     pub cache_limit: u64,
+    /// Servers asked for debug information that this host does not have, in their order.
+    pub debuginfod: Vec<ServerUrl>,
 }
 
 impl Default for SamplingSettings {
@@ -76,6 +78,7 @@ impl Default for SamplingSettings {
             stop_signal: 0,
             cache_dir: Some("/var/cache/profilerd".into()),
             cache_limit: 2 << 30,
+            debuginfod: Vec::new(),
         }
     }
 }
@@ -92,6 +95,11 @@ impl SamplingSettings {
         check("max-threads", self.max_threads, MAX_THREADS, |threads| format!("{threads}"))?;
         if self.history < self.window {
             return Err(SettingsError::Conflict("history is shorter than window; lengthen it or shorten window"));
+        }
+        if self.cache_dir.is_none() && !self.debuginfod.is_empty() {
+            return Err(SettingsError::Conflict(
+                "what --debuginfod fetches is kept on disk; name a directory with --cache-dir",
+            ));
         }
         Ok(())
     }

@@ -5,15 +5,22 @@
 //! The library behind it is bound to one thread, so a [`Symbolizer`] lives on a thread of its own.
 
 mod code_kind;
+mod debuginfod;
 mod demangle;
+mod dwarf_check;
 mod engine;
 mod frames;
+mod go_table;
 mod kernel;
 pub mod limits;
+mod mini_symbols;
+mod module;
 mod native;
+mod separate;
 mod symbol_file;
 mod user;
 
+pub use debuginfod::{Debuginfod, DownloadBounds};
 pub use kernel::KERNEL_MODULE;
 
 use std::collections::{HashMap, HashSet};
@@ -59,16 +66,17 @@ impl Default for Symbolizer {
 impl Symbolizer {
     /// A symbolizer that attaches to runtimes only when it names stacks; processes that ended before stay without.
     pub fn new() -> Self {
-        Self::with_runtimes(Arc::default())
+        Self::with_sources(Arc::default(), None)
     }
 
-    /// A symbolizer that shares its runtimes with the thread that observes processes while they live.
-    pub fn with_runtimes(runtimes: Arc<Runtimes>) -> Self {
+    /// A symbolizer that shares its runtimes with the thread that observes processes while they live, and that asks servers
+    /// for debug information if it is given some.
+    pub fn with_sources(runtimes: Arc<Runtimes>, debuginfod: Option<Debuginfod>) -> Self {
         Self {
             engine: Engine::new(),
             shared: Shared::new(),
             kernel: KernelFrames::new(),
-            native: Native::new(),
+            native: Native::new(debuginfod),
             runtimes,
         }
     }
@@ -81,6 +89,7 @@ impl Symbolizer {
     /// Names all stacks of a window. Images that `registry` does not know yet are not read now: their processes may be
     /// gone, or not the same any more.
     pub fn symbolize(&mut self, window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
+        self.native.forget_outdated(&mut self.engine);
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();
@@ -203,5 +212,7 @@ fn state_of(state: RawState, code: CodeKind) -> State {
     }
 }
 
+#[cfg(test)]
+mod programs;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,14 @@
 //! Addresses in executables and libraries: file offsets into frames, remembered per executable.
 
-use std::fs::File;
-use std::io;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::debuginfod::Debuginfod;
 use super::engine::Engine;
 use super::frames::{Frames, Shared};
 use super::limits;
-use super::symbol_file::SymbolFile;
-use crate::process::elf::{Elf, Segments};
+use super::module::Module;
+use super::separate::Origin;
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
 use crate::profile::{Frame, FrameKind, Name, Reason};
 
@@ -18,19 +18,18 @@ pub(super) struct Native {
     modules: RecentMap<ExecutableId, Module>,
     bytes: u64,
     frames: RecentMap<(ExecutableId, FileOffset), Frames>,
-}
-
-/// What is known of one executable.
-#[derive(Debug)]
-struct Module {
-    segments: Segments,
-    /// `None` if the file could not be read.
-    symbols: Option<SymbolFile>,
+    debuginfod: Option<Debuginfod>,
 }
 
 impl Native {
-    pub(super) fn new() -> Self {
-        Self { modules: RecentMap::new(limits::SYMBOL_FILES), bytes: 0, frames: RecentMap::new(limits::NATIVE_FRAMES) }
+    /// `debuginfod` is asked for debug information that this host does not have.
+    pub(super) fn new(debuginfod: Option<Debuginfod>) -> Self {
+        Self {
+            modules: RecentMap::new(limits::SYMBOL_FILES),
+            bytes: 0,
+            frames: RecentMap::new(limits::NATIVE_FRAMES),
+            debuginfod,
+        }
     }
 
     /// The frames at an offset of an executable.
@@ -38,6 +37,7 @@ impl Native {
         &mut self,
         executable: &Executable,
         offset: FileOffset,
+        origin: Option<&Origin<'_>>,
         engine: &mut Engine,
         shared: &mut Shared,
     ) -> Frames {
@@ -45,9 +45,28 @@ impl Native {
         if let Some(known) = self.frames.find(&key) {
             return known.clone();
         }
-        let frames = self.read(executable, offset, engine, shared);
+        let frames = self.read(executable, offset, origin, engine, shared);
         self.frames.insert(key, frames.clone());
         frames
+    }
+
+    /// Forgets the executables whose debug information arrived meanwhile, so that they are read again.
+    pub(super) fn forget_outdated(&mut self, engine: &mut Engine) {
+        let arrived = self.debuginfod.as_ref().map(Debuginfod::take_arrived).unwrap_or_default();
+        if arrived.is_empty() {
+            return;
+        }
+        let mut outdated = HashSet::new();
+        self.modules.retain(|id, module| {
+            if module.wants(&arrived) {
+                outdated.insert(*id);
+            }
+            true
+        });
+        self.frames.retain(|(id, _), _| !outdated.contains(id));
+        let modules = &mut self.modules;
+        let forgotten = outdated.into_iter().filter_map(|id| Some((id, modules.remove(&id)?))).collect();
+        self.forget(forgotten, engine);
     }
 
     /// How many executables have their symbols in memory, and how much memory that takes.
@@ -59,32 +78,33 @@ impl Native {
         &mut self,
         executable: &Executable,
         offset: FileOffset,
+        origin: Option<&Origin<'_>>,
         engine: &mut Engine,
         shared: &mut Shared,
     ) -> Frames {
-        self.load(executable, engine);
+        self.load(executable, origin, engine);
         let module = self.modules.find(&executable.id).expect("the module was just loaded");
         let name = &executable.name;
-        let Some(symbols) = &module.symbols else {
+        if !module.is_available() {
             return unknown(name, Reason::FileUnavailable, offset.0);
-        };
+        }
         let Some(address) = module.segments.address_of(offset) else {
             return unknown(name, Reason::NoSymbol, offset.0);
         };
-        let functions = engine.resolve_native(&symbols.path(), address, symbols.has_debug);
+        let functions = module.resolve(address, engine);
         if functions.is_empty() {
-            let reason = if symbols.is_stripped { Reason::Stripped } else { Reason::NoSymbol };
-            return unknown(name, reason, address);
+            return unknown(name, if module.is_stripped() { Reason::Stripped } else { Reason::NoSymbol }, address);
         }
         shared.functions(functions, FrameKind::Native, name, address)
     }
 
-    fn load(&mut self, executable: &Executable, engine: &mut Engine) {
+    fn load(&mut self, executable: &Executable, origin: Option<&Origin<'_>>, engine: &mut Engine) {
         if self.modules.find(&executable.id).is_some() {
             return;
         }
-        let read = executable.file().and_then(|file| Module::read(&file).ok());
-        let module = read.unwrap_or_else(Module::unavailable);
+        let servers = self.debuginfod.as_mut();
+        let read = executable.file().and_then(|file| Module::read(&file, &executable.facts, origin, servers).ok());
+        let module = read.unwrap_or_default();
         self.bytes += module.bytes();
         let forgotten = self.modules.insert(executable.id, module);
         self.forget(forgotten, engine);
@@ -97,26 +117,8 @@ impl Native {
     fn forget(&mut self, forgotten: Vec<(ExecutableId, Module)>, engine: &mut Engine) {
         for (_, module) in forgotten {
             self.bytes -= module.bytes();
-            if let Some(symbols) = module.symbols {
-                engine.forget(&symbols.path());
-            }
+            module.forget(engine);
         }
-    }
-}
-
-impl Module {
-    fn read(file: &File) -> io::Result<Self> {
-        let elf = Elf::read(file)?;
-        let symbols = Some(SymbolFile::create(file, &elf)?);
-        Ok(Self { segments: elf.segments, symbols })
-    }
-
-    fn unavailable() -> Self {
-        Self { segments: Segments::default(), symbols: None }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.symbols.as_ref().map_or(0, |symbols| symbols.bytes)
     }
 }
 

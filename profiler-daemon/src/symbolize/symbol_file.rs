@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::ptr;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::limits;
+use super::{dwarf_check, limits};
 use crate::process::elf::{Elf, HEADER_BYTES, Part, SECTION_NOBITS};
-use crate::sys::openat2;
 
 /// The sections that hold symbols.
 const SYMBOL_SECTIONS: [&[u8]; 5] = [b".symtab", b".strtab", b".dynsym", b".dynstr", b".symtab_shndx"];
@@ -35,8 +35,6 @@ const DEBUG_SECTIONS: [&[u8]; 11] = [
 ];
 /// The section that says that a part of the debug information is in yet another file, which is not followed.
 const ALTERNATE_LINKS: [&[u8]; 2] = [b".gnu_debugaltlink", b".debug_sup"];
-/// Where distributions install the debug information they split off.
-const DEBUG_DIRECTORY: &str = "/usr/lib/debug/.build-id";
 
 /// An ELF file in memory that holds nothing but symbols and debug information.
 #[derive(Debug)]
@@ -51,21 +49,8 @@ pub(super) struct SymbolFile {
 }
 
 impl SymbolFile {
-    /// Copies what names the code of `source`, preferring the debug information its distribution installed apart.
-    pub(super) fn create(source: &File, elf: &Elf) -> io::Result<Self> {
-        let separate = if elf.has(b".debug_info") { None } else { open_separate(source, elf) };
-        match separate {
-            Some((file, elf)) => Self::copy(&file, &elf),
-            None => Self::copy(source, elf),
-        }
-    }
-
-    /// The path under which this process can open it.
-    pub(super) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-    }
-
-    fn copy(source: &File, elf: &Elf) -> io::Result<Self> {
+    /// Copies what names the code of `source`; without the debug information if that is too large or cannot be read.
+    pub(super) fn copy(source: &File, elf: &Elf) -> io::Result<Self> {
         let debug = elf.has(b".debug_info") && !ALTERNATE_LINKS.iter().any(|link| elf.has(link));
         match Self::copy_sections(source, elf, debug) {
             Err(error) if debug && error.kind() != io::ErrorKind::UnexpectedEof => {
@@ -75,11 +60,18 @@ impl SymbolFile {
         }
     }
 
+    /// The path under which this process can open it.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
     fn copy_sections(source: &File, elf: &Elf, debug: bool) -> io::Result<Self> {
         let mut writer = Writer::new(source)?;
         let mut headers = Vec::with_capacity(elf.sections.len() * HEADER_BYTES);
         for (at, section) in elf.sections.iter().enumerate() {
-            let wanted = SYMBOL_SECTIONS.contains(&&*section.name) || debug && DEBUG_SECTIONS.contains(&&*section.name);
+            let named = SYMBOL_SECTIONS.contains(&&*section.name) || debug && DEBUG_SECTIONS.contains(&&*section.name);
+            // Of several sections of the same name, all who read the copy are to see the same one.
+            let wanted = named && elf.find(&section.name).is_some_and(|first| ptr::eq(first, section));
             let mut copied = section.clone();
             if (wanted || at == elf.names) && section.kind() != SECTION_NOBITS {
                 let (offset, size) = writer.add(section.offset(), section.size(), section.is_compressed())?;
@@ -90,6 +82,9 @@ impl SymbolFile {
             headers.extend_from_slice(&copied.raw);
         }
         let bytes = writer.finish(&elf.header, &headers)?;
+        if debug && !dwarf_check::is_bounded(&writer.file)? {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "debug information that takes too much to read"));
+        }
         Ok(Self { file: writer.file, bytes, has_debug: debug, is_stripped: !debug && !elf.has(b".symtab") })
     }
 }
@@ -148,24 +143,13 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The debug information the host has for the build id of a file. The id is all the file decides about the path.
-fn open_separate(source: &File, elf: &Elf) -> Option<(File, Elf)> {
-    let id = elf.read_build_id(source)?;
-    let (directory, name) = id.split_at_checked(2)?;
-    let path = Path::new(DEBUG_DIRECTORY).join(directory).join(format!("{name}.debug"));
-    let file = openat2::open_regular_link(&path).ok()?;
-    let trusted = openat2::read_facts(&file).ok()?.uid == 0;
-    let elf = Elf::read(&file).ok()?;
-    (trusted && elf.has(b".symtab")).then_some((file, elf))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::env;
     use std::io::Write;
 
-    use crate::process::elf::COMPRESSED_ZLIB;
+    use crate::process::elf::{COMPRESSED_ZLIB, COMPRESSED_ZSTD};
 
     fn memory_file(content: &[u8]) -> File {
         let mut file = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
@@ -176,7 +160,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_symbols_and_lines_and_no_code() {
         let source = File::open(env::current_exe().unwrap()).unwrap();
-        let copy = SymbolFile::create(&source, &Elf::read(&source).unwrap()).unwrap();
+        let copy = SymbolFile::copy(&source, &Elf::read(&source).unwrap()).unwrap();
         let elf = Elf::read(&copy.file).unwrap();
         assert!(elf.has(b".symtab") && elf.has(b".debug_info") && !elf.has(b".text"));
         assert!(copy.has_debug && !copy.is_stripped && copy.bytes < source.metadata().unwrap().len());
@@ -187,19 +171,22 @@ mod tests {
         let mut content = std::fs::read(env::current_exe().unwrap()).unwrap();
         let elf = Elf::read(&memory_file(&content)).unwrap();
         content.truncate(4096);
-        assert!(SymbolFile::create(&memory_file(&content), &elf).is_err());
+        assert!(SymbolFile::copy(&memory_file(&content), &elf).is_err());
     }
 
     #[test]
     fn a_compressed_section_is_inflated_to_the_size_it_claims_and_no_further() {
-        let mut packed = [u64::from(COMPRESSED_ZLIB), 5, 1].map(u64::to_le_bytes).concat();
-        let mut encoder = flate2::write::ZlibEncoder::new(&mut packed, flate2::Compression::best());
-        encoder.write_all(&vec![b'x'; 100_000]).unwrap();
-        encoder.finish().unwrap();
-        let source = memory_file(&packed);
-        let mut writer = Writer::new(&source).unwrap();
-        assert_eq!(writer.add(0, packed.len() as u64, true).unwrap().1, 5);
-        assert!(writer.add(4, packed.len() as u64, true).is_err());
+        let content = vec![b'x'; 100_000];
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&content).unwrap();
+        let (zlib, zstd) = (encoder.finish().unwrap(), zstd::bulk::compress(&content, 1).unwrap());
+        for (method, compressed) in [(COMPRESSED_ZLIB, zlib), (COMPRESSED_ZSTD, zstd)] {
+            let packed = [&[u64::from(method), 5, 1].map(u64::to_le_bytes).concat()[..], &compressed].concat();
+            let source = memory_file(&packed);
+            let mut writer = Writer::new(&source).unwrap();
+            assert_eq!(writer.add(0, packed.len() as u64, true).unwrap().1, 5);
+            assert!(writer.add(4, packed.len() as u64, true).is_err());
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
     }
 }
 
-fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
+pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
     RawStack {
         image,
         on_cpu: true,
@@ -74,7 +74,7 @@ fn own_frames(user: &[u64]) -> Vec<Arc<Frame>> {
 }
 
 /// Symbolizes one stack of a made-up process, and tells the state of its sample.
-fn fixture_profile(process: FixtureProcess, user: &[u64]) -> Profile {
+pub(super) fn fixture_profile(process: FixtureProcess, user: &[u64]) -> Profile {
     let (world, registry) = (FixtureWorld::default(), Registry::new());
     world.insert(7, process);
     registry.observe(fixture_image(), &world);

@@ -8,6 +8,7 @@ use profiler_common::limits::LEAF_FRAMES;
 use super::engine::Engine;
 use super::frames::Shared;
 use super::native::Native;
+use super::separate::Origin;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
@@ -71,7 +72,9 @@ impl UserFrames<'_> {
         match (mapping.kind, executable) {
             (MappingKind::File | MappingKind::Vdso, Some(executable)) => {
                 let offset = mapping.offset_of(address);
-                let found = self.native.resolve(executable, offset, self.engine, self.shared);
+                let origin = Origin { process: image.id.process, mapping, world: self.world };
+                let origin = (mapping.kind == MappingKind::File).then_some(&origin);
+                let found = self.native.resolve(executable, offset, origin, self.engine, self.shared);
                 frames.extend(found.iter().cloned());
             }
             (MappingKind::File | MappingKind::Vdso, None) => frames.push(self.without_file(mapping, address)),

@@ -21,8 +21,8 @@ use rustix::fs::{
 const UNFINISHED: &str = ".new-";
 /// The age at which an unfinished file was left by a process that ended.
 const UNFINISHED_FOR: Duration = Duration::from_secs(3600);
-/// Files looked at when room is made; a directory with more keeps those beyond.
-const ENTRIES: usize = 1 << 16;
+/// The least a file counts where room is limited, in bytes, so that many small ones are bounded too.
+pub const FILE_BYTES: u64 = 4096;
 
 /// An open directory that belongs to the daemon's user and that no other user may write to.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ pub struct PrivateDirectory(OwnedFd);
 /// One file of the directory.
 struct Entry {
     name: std::ffi::CString,
-    size_bytes: u64,
+    /// What it counts.
+    bytes: u64,
     used: SystemTime,
 }
 
@@ -87,24 +88,29 @@ impl PrivateDirectory {
     }
 
     /// Removes the files not used for the longest time until the rest takes no more than `limit_bytes`, and what was
-    /// left unfinished long ago.
-    pub fn trim(&self, limit_bytes: u64) -> io::Result<()> {
+    /// left unfinished long ago. Returns what the rest takes.
+    pub fn trim(&self, limit_bytes: u64) -> io::Result<u64> {
         let mut entries = self.entries()?;
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
         let mut total = 0u64;
         for entry in entries {
-            total = total.saturating_add(entry.size_bytes);
-            if total > limit_bytes || entry.is_left_over() {
-                total -= entry.size_bytes;
-                unlinkat(&self.0, &entry.name, AtFlags::empty())?;
+            let with_it = total.saturating_add(entry.bytes);
+            if with_it <= limit_bytes && !entry.is_left_over() {
+                total = with_it;
+                continue;
+            }
+            match unlinkat(&self.0, &entry.name, AtFlags::empty()) {
+                // Another daemon may make room as well.
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(total)
     }
 
     fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for listed in Dir::read_from(&self.0)?.take(ENTRIES) {
+        for listed in Dir::read_from(&self.0)? {
             entries.extend(self.read_entry(listed?.file_name()));
         }
         Ok(entries)
@@ -116,7 +122,7 @@ impl PrivateDirectory {
         let is_file = FileType::from_raw_mode(known.st_mode) == FileType::RegularFile;
         let used = UNIX_EPOCH + Duration::from_secs(u64::try_from(known.st_mtime).ok()?);
         let used = used + Duration::from_nanos(u64::from(known.st_mtime_nsec as u32));
-        is_file.then(|| Entry { name: name.to_owned(), size_bytes: known.st_size.unsigned_abs(), used })
+        is_file.then(|| Entry { name: name.to_owned(), bytes: counted_bytes(known.st_size.unsigned_abs()), used })
     }
 
     fn check(directory: OwnedFd) -> io::Result<Self> {
@@ -141,6 +147,11 @@ const NOW: Timestamps = {
     let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     Timestamps { last_access: now, last_modification: now }
 };
+
+/// What a file of a size counts where room is limited.
+pub fn counted_bytes(size_bytes: u64) -> u64 {
+    size_bytes.max(FILE_BYTES)
+}
 
 fn directory_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
@@ -211,7 +222,7 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         }
         directory.open_file("used").unwrap();
-        directory.trim(200).unwrap();
+        assert_eq!(directory.trim(2 * FILE_BYTES).unwrap(), 2 * FILE_BYTES);
         let mut left: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["used", "young"]);

@@ -30,7 +30,7 @@ mod tests;
 mod translation;
 mod writer;
 
-pub use cache::{CacheError, TableCache};
+pub use cache::TableCache;
 pub use key::TableKey;
 pub use omission::{Omission, Omissions};
 pub use pool::{PlaceError, Pool, PoolUsage};

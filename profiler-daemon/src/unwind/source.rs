@@ -1,7 +1,7 @@
 //! What one file says about its frames: everything a table is made from.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
@@ -96,7 +96,8 @@ fn read_eh_frame(file: &File, elf: &Elf) -> Result<Option<Section>, UnwindError>
         return read_section(file, section);
     }
     let Some((address, part)) = find_eh_frame(file, elf) else { return Ok(None) };
-    let bytes = read_bounded(Part::new(file, part.start, part.end - part.start), limits::SECTION_BYTES)?;
+    let part = Part::new(file, part.start, part.end - part.start);
+    let bytes = elf::read_bounded(part, limits::SECTION_BYTES).map_err(too_large)?;
     Ok(Some(Section { address, bytes }))
 }
 
@@ -117,19 +118,10 @@ fn read_debug_frame(file: &File, elf: &Elf) -> Result<Option<Section>, UnwindErr
 }
 
 fn read_section(file: &File, section: &elf::Section) -> Result<Option<Section>, UnwindError> {
-    let part = Part::new(file, section.offset(), section.size());
-    let bytes = if section.is_compressed() {
-        let (content, size) = part.inflate()?;
-        read_bounded(content.take(size), limits::SECTION_BYTES)?
-    } else {
-        read_bounded(part, limits::SECTION_BYTES)?
-    };
+    let bytes = section.read(file, limits::SECTION_BYTES).map_err(too_large)?;
     Ok(Some(Section { address: section.address(), bytes }))
 }
 
-/// Reads to the end, which may come earlier than the file says.
-fn read_bounded(content: impl Read, most: u64) -> Result<Vec<u8>, UnwindError> {
-    let mut bytes = Vec::new();
-    content.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most { Err(UnwindError::TooLarge) } else { Ok(bytes) }
+fn too_large(error: io::Error) -> UnwindError {
+    if error.kind() == io::ErrorKind::FileTooLarge { UnwindError::TooLarge } else { error.into() }
 }

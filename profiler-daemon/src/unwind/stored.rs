@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_table_that_leads_a_search_astray_is_refused() {
-        let changes: [(&str, fn(&mut Table)); 13] = [
+        type Change = fn(&mut Table);
+        let changes: [(&str, Change); 13] = [
             ("a rule of no kind", |table| table.rules[2].cfa = cfa::UNSUPPORTED + 1),
             ("a base of no kind", |table| table.rules[2].base = base::REGISTER + 1),
             ("a register between", |table| table.rules[2].register = 6),

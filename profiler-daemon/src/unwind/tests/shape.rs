@@ -58,7 +58,7 @@ fn a_function_ends_where_the_next_begins() {
 fn functions_outside_the_code_are_left_out() {
     let section = Described::x86_64().function(0xff0, 0x100, &[]).function(u64::MAX - 4, 0x100, &[]);
     let mut source = section.function(0x1ff0, 0x100, &[]).function(0x1000, 0, &[]).source(X86_64);
-    source.code = vec![0x1000..0x2000];
+    source.code = std::iter::once(0x1000..0x2000).collect();
     let table = source.build();
     assert_eq!(find_all(&table, [0x1000, 0x1ff0, 0x1fff]), [Rule::NONE, on_stack(8), on_stack(8)]);
     assert_eq!((table.find(0x2000), table.omissions.count(Omission::FrameOutside)), (Rule::NONE, 3));
