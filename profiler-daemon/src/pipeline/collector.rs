@@ -117,7 +117,7 @@ struct Books {
     unwinding: Unwinding,
     /// The images the unwinder was told of: which reading, and when.
     told: HashMap<ImageId, (u64, Instant)>,
-    has_ended: bool,
+    must_sweep: bool,
     watch: Option<Watch>,
 }
 
@@ -421,14 +421,14 @@ impl Books {
             room: Vec::new(),
             unwinding,
             told: HashMap::new(),
-            has_ended: false,
+            must_sweep: false,
             watch: None,
         }
     }
 
     /// Has what is known of processes that ended forgotten.
     fn end_upkeep(&mut self) {
-        if std::mem::take(&mut self.has_ended) {
+        if std::mem::take(&mut self.must_sweep) {
             self.unwinding.give(Job::Sweep);
         }
         if self.told.len() > TOLD {
@@ -486,6 +486,7 @@ impl Books {
         });
         if !is_known {
             self.told.insert(image.id, (image.revision, now));
+            self.must_sweep = true;
             self.unwinding.give(Job::Observe(image.clone()));
         }
     }
@@ -498,7 +499,7 @@ impl Books {
                 if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {
                     self.shared.registry.end_image(ended.account.image);
                     self.told.remove(&ended.account.image);
-                    self.has_ended = true;
+                    self.must_sweep = true;
                 }
             }
         }

@@ -19,7 +19,7 @@ use super::waker::Waker;
 use crate::bpf::CodeMaps;
 use crate::process::elf::Segments;
 use crate::process::image::read_stat;
-use crate::process::stat::TICK_NS;
+use crate::process::stat::{ProcessStat, TICK_NS};
 use crate::process::{Executable, ExecutableId, Image, Mapping, ProcWorld};
 use crate::profile::{ImageId, ProcessId};
 use crate::unwind::{PlaceError, Pool, Spaces, Table, TableKey};
@@ -120,6 +120,8 @@ pub(super) struct Unwinder {
     /// The process each space was made for; others inherited it.
     owners: HashMap<u32, u32>,
     images: HashMap<u32, Arc<Image>>,
+    /// Processes that were given a space since the last sweep, by when they started.
+    given: HashMap<u32, u64>,
     executables: HashMap<ExecutableId, Known>,
     tables: HashMap<TableKey, Placed>,
     waiting: Vec<Waiting>,
@@ -166,6 +168,7 @@ impl Unwinder {
             spaces: Spaces::default(),
             owners: HashMap::new(),
             images: HashMap::new(),
+            given: HashMap::new(),
             executables: HashMap::new(),
             tables: HashMap::new(),
             waiting: Vec::new(),
@@ -244,11 +247,20 @@ impl Unwinder {
         let start_ticks = id.process.start_ns / TICK_NS;
         let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, flags: 0 };
         self.maps.set_space(id.process.pid, &space)?;
-        // It may have ended before its space was there to be forgotten.
-        if !read_stat(id.process.pid, &ProcWorld).is_ok_and(|stat| stat.start_ticks == start_ticks) {
-            self.maps.remove_space(id.process.pid);
-        }
+        self.given.insert(id.process.pid, start_ticks);
         filled
+    }
+
+    /// Takes back spaces given to processes that had ended before their space was there to be forgotten.
+    fn check_given(&mut self) {
+        for (pid, start_ticks) in std::mem::take(&mut self.given) {
+            let lives = |stat: ProcessStat| stat.start_ticks == start_ticks && !stat.ended;
+            if !read_stat(pid, &ProcWorld).is_ok_and(lives)
+                && self.maps.space(pid).is_some_and(|space| space.start_ticks == start_ticks)
+            {
+                self.maps.remove_space(pid);
+            }
+        }
     }
 
     fn start_building(&mut self, image: &Image) {
@@ -350,6 +362,7 @@ impl Unwinder {
 
     /// Removes the spaces that no process has any more.
     fn sweep(&mut self) {
+        self.check_given();
         let living = self.maps.spaces();
         let in_use: HashSet<u32> = living.iter().map(|(_, space)| space.space).collect();
         for number in self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)) {

@@ -16,6 +16,8 @@ pub struct ProcessStat {
     pub parent: u32,
     /// Whether it is a thread of the kernel.
     pub kernel: bool,
+    /// Whether it has ended and only waits for its parent to take notice.
+    pub ended: bool,
     /// Start since boot, in ticks of [`TICK_NS`].
     pub start_ticks: u64,
 }
@@ -31,6 +33,7 @@ impl ProcessStat {
         Some(Self {
             comm,
             parent: u32::try_from(number(1)?).ok()?,
+            ended: matches!(fields.first(), Some(&("Z" | "X"))),
             kernel: number(6)? & KERNEL_THREAD_FLAG != 0,
             start_ticks: number(19)?,
         })
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_start_is_compared_in_ticks() {
-        let stat = ProcessStat { comm: String::new(), parent: 1, kernel: false, start_ticks: 777 };
+        let stat = ProcessStat { comm: String::new(), parent: 1, kernel: false, ended: false, start_ticks: 777 };
         assert!(stat.started_at(7_770_000_000) && stat.started_at(7_779_999_999));
         assert!(!stat.started_at(7_769_999_999) && !stat.started_at(7_780_000_000));
     }

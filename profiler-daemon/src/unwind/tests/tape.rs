@@ -70,7 +70,7 @@ fn walk(pc: u64, link: u64, words: &[(u64, u64)]) -> (Vec<u64>, u8) {
 fn a_stack_of_aarch64_is_walked_from_a_leaf_to_its_begin() {
     let words = [
         (STACK, STACK + 0x80),
-        (STACK + 8, SIGNATURE | BIAS + WITH_FRAME_POINTER + 12),
+        (STACK + 8, SIGNATURE | (BIAS + WITH_FRAME_POINTER + 12)),
         (STACK + 0x80, 0),
         (STACK + 0x88, BIAS + OUTERMOST + 4),
     ];
