@@ -1,8 +1,8 @@
 //! Tables packed into the kernel half's maps: shards shared by all executables, one dictionary of rules.
 //!
 //! In comes a [`Table`], out go the shards, rules and the directory that make it usable; the number of the table is what
-//! mappings refer to. A shard is freed when no table lies in it any more. Rules are never freed: all executables of a
-//! machine together have some ten thousand distinct ones.
+//! mappings refer to. A shard is freed when no table lies in it any more, a rule when no table has it. All executables of a
+//! machine together have some ten thousand distinct rules.
 
 use std::collections::HashMap;
 
@@ -57,13 +57,57 @@ pub enum PlaceError {
 /// What the maps hold.
 #[derive(Debug)]
 pub struct Pool {
-    rules: HashMap<Rule, u16>,
+    rules: Dictionary,
     /// For each shard, how many tables lie in it.
     shards: Vec<u32>,
     open: Option<Open>,
-    /// For each table, the shards it lies in.
-    tables: Vec<Option<Vec<u32>>>,
+    tables: Vec<Option<Taken>>,
     max_shards: usize,
+}
+
+/// What one table takes.
+#[derive(Debug, Default)]
+struct Taken {
+    shards: Vec<u32>,
+    rules: Vec<u16>,
+}
+
+/// Distinct rules, each with a number and a count of the tables that have it.
+#[derive(Debug, Default)]
+struct Dictionary {
+    numbers: HashMap<Rule, u16>,
+    entries: Vec<(Rule, u32)>,
+    free: Vec<u16>,
+}
+
+impl Dictionary {
+    /// The number of a rule, and whether it is new; none if there is no number left.
+    fn take(&mut self, rule: &Rule) -> Option<(u16, bool)> {
+        if let Some(number) = self.numbers.get(rule) {
+            self.entries[usize::from(*number)].1 += 1;
+            return Some((*number, false));
+        }
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None if self.entries.len() < RULES as usize => {
+                self.entries.push((*rule, 0));
+                (self.entries.len() - 1) as u16
+            }
+            None => return None,
+        };
+        self.entries[usize::from(number)] = (*rule, 1);
+        self.numbers.insert(*rule, number);
+        Some((number, true))
+    }
+
+    fn release(&mut self, number: u16) {
+        let (rule, tables) = &mut self.entries[usize::from(number)];
+        *tables -= 1;
+        if *tables == 0 {
+            self.numbers.remove(rule);
+            self.free.push(number);
+        }
+    }
 }
 
 /// The shard that is being filled.
@@ -83,13 +127,13 @@ impl Default for Pool {
 impl Pool {
     /// A pool of at most `shards` shards.
     pub fn with_shards(shards: usize) -> Self {
-        Self { rules: HashMap::new(), shards: Vec::new(), open: None, tables: Vec::new(), max_shards: shards }
+        Self { rules: Dictionary::default(), shards: Vec::new(), open: None, tables: Vec::new(), max_shards: shards }
     }
 
     /// Places a table and returns its number.
     pub fn place(&mut self, table: &Table, maps: &mut dyn TableMaps) -> Result<u32, PlaceError> {
         let number = self.free_number().ok_or(PlaceError::Full)?;
-        let mut placing = Placing { pool: self, maps, taken: Vec::new() };
+        let mut placing = Placing { pool: self, maps, taken: Taken::default() };
         match placing.place(table, number) {
             Ok(()) => {
                 let taken = std::mem::take(&mut placing.taken);
@@ -118,7 +162,7 @@ impl Pool {
         PoolUsage {
             tables: self.tables.iter().flatten().count(),
             shards: self.shards.iter().filter(|tables| **tables > 0).count(),
-            rules: self.rules.len(),
+            rules: self.rules.numbers.len(),
         }
     }
 
@@ -133,8 +177,9 @@ impl Pool {
         Some(free as u32)
     }
 
-    fn release(&mut self, taken: Vec<u32>, maps: &mut dyn TableMaps) {
-        for shard in taken {
+    fn release(&mut self, taken: Taken, maps: &mut dyn TableMaps) {
+        taken.rules.into_iter().for_each(|rule| self.rules.release(rule));
+        for shard in taken.shards {
             let tables = &mut self.shards[shard as usize];
             *tables -= 1;
             if *tables > 0 {
@@ -163,7 +208,7 @@ pub struct PoolUsage {
 struct Placing<'a> {
     pool: &'a mut Pool,
     maps: &'a mut dyn TableMaps,
-    taken: Vec<u32>,
+    taken: Taken,
 }
 
 impl Placing<'_> {
@@ -200,15 +245,11 @@ impl Placing<'_> {
     }
 
     fn intern_rule(&mut self, rule: &Rule) -> Result<Option<u16>, PlaceError> {
-        if let Some(known) = self.pool.rules.get(rule) {
-            return Ok(Some(*known));
+        let Some((number, is_new)) = self.pool.rules.take(rule) else { return Ok(None) };
+        self.taken.rules.push(number);
+        if is_new {
+            self.maps.write_rule(number, rule)?;
         }
-        if self.pool.rules.len() >= RULES as usize {
-            return Ok(None);
-        }
-        let number = self.pool.rules.len() as u16;
-        self.maps.write_rule(number, rule)?;
-        self.pool.rules.insert(*rule, number);
         Ok(Some(number))
     }
 
@@ -224,8 +265,8 @@ impl Placing<'_> {
         if start + words > SHARD_WORDS {
             return Err(PlaceError::Full);
         }
-        if !self.taken.contains(&open.number) {
-            self.taken.push(open.number);
+        if !self.taken.shards.contains(&open.number) {
+            self.taken.shards.push(open.number);
             self.pool.shards[open.number as usize] += 1;
         }
         Ok((open.number, start))
@@ -276,7 +317,7 @@ mod tests {
 
     impl TableMaps for Fixture {
         fn write_rule(&mut self, number: u16, rule: &Rule) -> Result<(), LoadError> {
-            assert_eq!(self.rules.insert(number, *rule), None);
+            self.rules.insert(number, *rule);
             Ok(())
         }
 
@@ -334,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn removed_tables_leave_nothing_behind_but_rules() {
+    fn removed_tables_leave_nothing_behind() {
         let (mut pool, mut maps, table) = (Pool::default(), Fixture::default(), own_table());
         let first = pool.place(&table, &mut maps).unwrap();
         let second = pool.place(&table, &mut maps).unwrap();
@@ -342,7 +383,7 @@ mod tests {
         assert!(addresses(&table).all(|address| maps.find(second, address) == table.find(address)));
         pool.remove(second, &mut maps);
         assert!(maps.shards.is_empty());
-        assert_eq!(PoolUsage { rules: 0, ..pool.usage() }, PoolUsage::default());
+        assert_eq!(pool.usage(), PoolUsage::default());
     }
 
     #[test]
