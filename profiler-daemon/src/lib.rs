@@ -4,6 +4,9 @@ pub mod aggregate;
 pub mod bpf;
 pub mod cli;
 pub mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod pipeline;
 pub mod process;

@@ -1,6 +1,7 @@
 //! External commands: echoed before they run, and failing with what to do about it.
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -66,6 +67,12 @@ impl Command {
         let all = std::iter::once(dir.to_owned()).chain(std::env::split_paths(&rest));
         let joined = std::env::join_paths(all).unwrap_or(rest);
         self.env("PATH", joined)
+    }
+
+    /// Writes what it prints on its standard error into `file`.
+    pub(crate) fn log_to(mut self, file: File) -> Self {
+        self.inner.stderr(file);
+        self
     }
 
     /// What the user should do if the command fails.

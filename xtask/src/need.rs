@@ -15,6 +15,8 @@ pub(crate) enum Ring {
     Test,
     /// Running the live tests: workloads in C, C++, Python and Java, servers, a browser.
     Live,
+    /// Feeding the parsers of untrusted input with what a fuzzer makes up.
+    Fuzz,
     /// Booting other kernels in a virtual machine.
     Vm,
 }
@@ -45,7 +47,7 @@ impl Need {
 pub(crate) const NEEDS: &[Need] = &[
     Need {
         name: "C compiler and linker",
-        rings: &[Ring::BuildEbpf, Ring::Test, Ring::Live],
+        rings: &[Ring::BuildEbpf, Ring::Test, Ring::Live, Ring::Fuzz],
         find: || find_shown("cc"),
         install: || apt::install(&["gcc", "libc6-dev"]),
         elsewhere: "install gcc and the C library's headers",
@@ -109,7 +111,7 @@ pub(crate) const NEEDS: &[Need] = &[
     },
     Need {
         name: "C++ compiler",
-        rings: &[Ring::Live],
+        rings: &[Ring::Live, Ring::Fuzz],
         find: || find_shown("g++"),
         install: || apt::install(&["g++"]),
         elsewhere: "install g++",

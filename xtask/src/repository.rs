@@ -17,6 +17,11 @@ pub(crate) fn kernel_half() -> PathBuf {
     root().join("profiler-ebpf")
 }
 
+/// The fuzz targets: a workspace of their own, since they are built with other flags.
+pub(crate) fn fuzz() -> PathBuf {
+    root().join("fuzz")
+}
+
 /// The committed objects of the kernel half.
 pub(crate) fn prebuilt() -> PathBuf {
     kernel_half().join("prebuilt")

@@ -6,6 +6,8 @@
 pub(crate) mod elf;
 pub mod executables;
 pub mod fixture;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod image;
 pub mod limits;
 pub mod maps;

@@ -11,6 +11,8 @@ mod cache;
 mod expression;
 mod fixed;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod key;
 pub mod limits;
 mod linkage;

@@ -2,6 +2,8 @@
 
 mod decode;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 
 pub use decode::{decode_lifecycle, decode_snapshot, decode_stack};
 pub use event::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind, UserStack};

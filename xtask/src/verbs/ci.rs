@@ -1,5 +1,6 @@
 //! `ci`: everything, in the order in which failures show soonest.
 use super::build_ebpf::BuildEbpf;
+use super::fuzz::Fuzz;
 use super::lint::Lint;
 use super::live::{Live, Objects, rebuilt_objects};
 use super::setup::Setup;
@@ -12,19 +13,23 @@ use std::time::{Duration, Instant};
 
 /// Run everything a change must pass.
 ///
-/// Set-up, lint, the kernel half from source, every ring of tests on the committed and on the rebuilt objects, and
-/// the oldest and the newest kernel. Stops at the first failure; prints how long each step took. With CI=true in the
+/// Set-up, lint, the kernel half from source, every ring of tests on the committed and on the rebuilt objects, each
+/// fuzz target for some seconds, and the oldest and the newest kernel. Stops at the first failure; prints how long each step took. With CI=true in the
 /// environment nothing may be skipped.
 #[derive(Args)]
 pub(crate) struct Ci {}
 
 type Action = fn() -> Result<()>;
 
-const STEPS: [(&str, Action); 8] = [
+/// Of each target: enough to run into what a change broke, and to look around a little.
+const FUZZ_SECONDS: u64 = 15;
+
+const STEPS: [(&str, Action); 9] = [
     ("set up", || Setup::for_rings(&[]).run()),
     ("lint", || Lint {}.run()),
     ("build the kernel half from source", || BuildEbpf::into(rebuilt_objects()).run()),
     ("unprivileged tests", || Test::unprivileged().run()),
+    ("fuzz", || Fuzz::all(FUZZ_SECONDS).run()),
     ("live tests on the committed objects", || Live::new(Objects::Prebuilt, None).run()),
     ("oldest kernel", || Vm::on(&KERNELS[0]).run()),
     ("newest kernel", || Vm::on(&KERNELS[KERNELS.len() - 1]).run()),

@@ -1,5 +1,6 @@
 //! `lint`: formatting, lints and documentation of both halves, each a failure if it warns.
 use super::build_ebpf::BuildEbpf;
+use super::fuzz;
 use crate::bpf_toolchain::Compiler;
 use crate::command::Command;
 use crate::{host, repository};
@@ -24,6 +25,7 @@ impl Lint {
         check_formatting()?;
         BuildEbpf::check().run()?;
         lint_host_half()?;
+        lint_fuzz_targets()?;
         lint_kernel_half()
     }
 }
@@ -32,7 +34,10 @@ fn check_formatting() -> Result<()> {
     let kernel_half = repository::kernel_half().join("Cargo.toml");
     let format = || Command::cargo().args(["fmt", "--all"]).advice("run `cargo fmt --all` and commit what it changes");
     format().args(["--", "--check"]).run()?;
-    format().arg("--manifest-path").arg(kernel_half).args(["--", "--check"]).run()
+    for manifest in [kernel_half, repository::fuzz().join("Cargo.toml")] {
+        format().arg("--manifest-path").arg(manifest).args(["--", "--check"]).run()?;
+    }
+    Ok(())
 }
 
 fn lint_host_half() -> Result<()> {
@@ -44,6 +49,17 @@ fn lint_host_half() -> Result<()> {
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", RUSTDOC_FLAGS)
         .advice("mend what rustdoc names above")
+        .run()
+}
+
+/// In the target folder of the host half, so that what was checked there is not checked again. What the targets call is
+/// part of the host half's tests.
+fn lint_fuzz_targets() -> Result<()> {
+    Command::cargo()
+        .args(["clippy", "--locked", "--no-default-features", "--manifest-path", "fuzz/Cargo.toml"])
+        .env("CARGO_TARGET_DIR", repository::target_dir())
+        .args(["--", "-D", "warnings"])
+        .advice(fuzz::ADVICE)
         .run()
 }
 

@@ -2,6 +2,7 @@
 mod bench;
 mod build_ebpf;
 mod ci;
+mod fuzz;
 mod lint;
 mod live;
 mod setup;
@@ -20,6 +21,7 @@ pub(crate) enum Verb {
     Live(live::Live),
     Lint(lint::Lint),
     Bench(bench::Bench),
+    Fuzz(fuzz::Fuzz),
     Vm(vm::Vm),
     Ci(ci::Ci),
 }
@@ -34,6 +36,7 @@ impl Verb {
             Self::Live(verb) => verb.run(),
             Self::Lint(verb) => verb.run(),
             Self::Bench(verb) => verb.run(),
+            Self::Fuzz(verb) => verb.run(),
             Self::Vm(verb) => verb.run(),
             Self::Ci(verb) => verb.run(),
         }

@@ -5,6 +5,8 @@
 //! 3.12 on writes it with `-X perf`, HotSpot from 17 on by `jcmd PID Compiler.perfmap`, Node.js with `--perf-basic-prof`.
 
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod name;
 mod table;
 
@@ -66,7 +68,7 @@ impl AttachedRuntime for AttachedPerfMap {
             self.read();
         }
         let (start, name) = self.table.find(address)?;
-        Some(name::parse_name(name, image, start))
+        Some(name::parse_name(name, image.is_jvm, start))
     }
 }
 

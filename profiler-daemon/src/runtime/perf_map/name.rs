@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::process::{Address, Image};
+use crate::process::Address;
 use crate::profile::FrameKind;
 use crate::runtime::ManagedFrame;
 
-/// Reads a name of the image's perf map. Untrusted text in, untrusted text out.
-pub(super) fn parse_name(name: &[u8], image: &Image, start: Address) -> ManagedFrame {
+/// Reads a name of a perf map, which a Java virtual machine wrote or another runtime. Untrusted text in, untrusted text out.
+pub(super) fn parse_name(name: &[u8], is_jvm: bool, start: Address) -> ManagedFrame {
     let text = String::from_utf8_lossy(name);
     let (kind, function, file) = if let Some(python) = text.strip_prefix("py::") {
         parse_python(python)
-    } else if image.is_jvm {
+    } else if is_jvm {
         parse_jvm(&text)
     } else {
         (FrameKind::Jit, text.into_owned(), None)

@@ -131,7 +131,7 @@ impl Builder {
 }
 
 /// `START SIZE NAME`, numbers in hex with or without `0x`; the name may contain spaces.
-fn parse_line(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+pub(super) fn parse_line(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     let mut fields = line.splitn(3, |byte| *byte == b' ');
     let start = parse_hex(fields.next()?)?;
     let size = parse_hex(fields.next()?)?;

@@ -1,0 +1,26 @@
+//! The fuzz target of the kernel half's records.
+//!
+//! They come from our own programs, but from another build if the object is another one, and one wrong count must not
+//! cost the daemon.
+
+use profiler_common::record::Snapshot;
+
+use super::{decode_lifecycle, decode_snapshot, decode_stack};
+
+/// Decodes one record as each of the kinds there are.
+pub fn stack_record(bytes: &[u8]) {
+    // The rings align records to words.
+    let words: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+    let bytes = bytemuck::cast_slice(&words);
+    let mut room = Vec::new();
+    if let Some(event) = decode_stack(bytes, &mut room) {
+        assert!(event.kernel.len() + event.user.addresses.len() <= words.len(), "no frame is made up");
+        let pointers = event.user.stack_pointers.len();
+        assert!(pointers == 0 || pointers == event.user.addresses.len(), "each frame has its stack pointer");
+        assert!(event.user.addresses.iter().all(|address| words.contains(address)), "no address is made up");
+    }
+    let _ = decode_lifecycle(bytes);
+    if let Some(snapshot) = bytes.get(..size_of::<Snapshot>()) {
+        let _ = decode_snapshot(&bytemuck::pod_read_unaligned(snapshot));
+    }
+}
