@@ -1,6 +1,6 @@
 //! The steps of aarch64.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, SignalFrame};
 use super::rule::{Rule, cfa};
 use super::stop;
 use super::walk::{Machine, Process};
@@ -22,9 +22,7 @@ pub const RETURN_ADDRESS: u16 = 30;
 /// Where the kernel puts the interrupted registers, from the stack pointer of a signal handler's trampoline on: behind the
 /// 128 bytes of `siginfo` and the head of the `ucontext`, as
 /// <https://github.com/torvalds/linux/blob/v6.12/arch/arm64/include/uapi/asm/sigcontext.h#L28-L36> orders them.
-const SIGNAL_REGISTERS: [(u8, u64); 2] = [(X29, 544), (X30, 552)];
-const SIGNAL_SP: u64 = 560;
-const SIGNAL_PC: u64 = 568;
+const SIGNAL_FRAME: SignalFrame<2> = SignalFrame { kept: [(X29, 544), (X30, 552)], sp: 560, pc: 568 };
 
 /// The bits of an address that are not a signature.
 const ADDRESS_BITS: u64 = (1 << 48) - 1;
@@ -57,7 +55,7 @@ impl Machine for Aarch64 {
     fn apply(cursor: &mut Cursor, rule: &Rule, process: &mut impl Process) -> u8 {
         let from = match rule.cfa {
             cfa::FRAME_POINTER => return Self::follow_frame_pointer(cursor, process),
-            cfa::SIGNAL => return enter_interrupted(cursor, process),
+            cfa::SIGNAL => return cursor.enter_interrupted(SIGNAL_FRAME, process),
             cfa::OUTERMOST => return stop::COMPLETE,
             cfa::STACK => cursor.sp,
             cfa::REGISTER => match cursor.register(rule.register, process) {
@@ -83,31 +81,6 @@ impl Machine for Aarch64 {
 
     #[inline(always)]
     fn follow_frame_pointer(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
-        let Some(frame) = cursor.frame_pointer(process) else { return stop::NO_RULE };
-        if frame == 0 {
-            return stop::COMPLETE;
-        }
-        if frame < cursor.sp {
-            return stop::NO_RULE;
-        }
-        let Some(pc) = process.read(frame.wrapping_add(8)) else { return stop::NO_RULE };
-        cursor.lose_kept();
-        cursor.note_saved_at(X29, frame);
-        cursor.enter_caller(pc & ADDRESS_BITS, frame.wrapping_add(16));
-        stop::NONE
+        cursor.follow_frame_pointer(ADDRESS_BITS, process)
     }
-}
-
-/// From the trampoline of a signal handler to what the signal interrupted.
-#[inline(always)]
-fn enter_interrupted(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
-    let context = cursor.sp;
-    let Some(pc) = process.read(context.wrapping_add(SIGNAL_PC)) else { return stop::UNREADABLE };
-    let Some(sp) = process.read(context.wrapping_add(SIGNAL_SP)) else { return stop::UNREADABLE };
-    for (register, offset) in SIGNAL_REGISTERS {
-        cursor.note_saved_at(register, context.wrapping_add(offset));
-    }
-    cursor.enter_caller(pc, sp);
-    cursor.exact = 1;
-    stop::NONE
 }

@@ -4,6 +4,7 @@
 //! them. Most code without frame pointers never does.
 
 use super::rule::{FIRST_SCRATCH, FRAME_POINTER, KEPT, LOST, UNCHANGED};
+use super::stop;
 use super::walk::Process;
 
 /// Room for kept registers, and for scratch registers: powers of two, so that masked numbers are in bounds.
@@ -13,6 +14,17 @@ pub const SCRATCH_SLOTS: usize = 16;
 
 /// In `kept_at`: the value cannot be found.
 const NOWHERE: u64 = 1;
+
+/// Where the kernel puts the registers a signal interrupted, in bytes from the stack pointer of its handler's trampoline on.
+#[derive(Debug, Clone, Copy)]
+pub struct SignalFrame<const N: usize> {
+    /// Kept registers.
+    pub kept: [(u8, u64); N],
+    /// The stack pointer.
+    pub sp: u64,
+    /// The interrupted instruction.
+    pub pc: u64,
+}
 
 /// The registers of the frame a walk has reached.
 #[repr(C)]
@@ -73,12 +85,6 @@ impl Cursor {
         Some(value)
     }
 
-    /// The frame pointer.
-    #[inline(always)]
-    pub fn frame_pointer(&mut self, process: &mut impl Process) -> Option<u64> {
-        self.register(FRAME_POINTER, process)
-    }
-
     /// Notes where the caller's kept registers lie.
     #[inline(always)]
     pub fn note_saved(&mut self, saved: &[i16; KEPT], base: u64) {
@@ -91,18 +97,44 @@ impl Cursor {
         }
     }
 
-    /// Notes where one kept register of the caller lies.
-    #[inline(always)]
-    pub fn note_saved_at(&mut self, register: u8, address: u64) {
-        self.kept_at[usize::from(register) & (KEPT_SLOTS - 1)] = address;
-    }
-
     /// Forgets every kept register but the frame pointer: the code is not known to preserve them in any known place.
     #[inline(always)]
     pub fn lose_kept(&mut self) {
         for slot in 1..KEPT {
             self.kept_at[slot] = NOWHERE;
         }
+    }
+
+    /// Moves to the caller by the frame pointer, if it leads anywhere. `address_bits` are those of a return address that are not
+    /// a signature.
+    #[inline(always)]
+    pub fn follow_frame_pointer(&mut self, address_bits: u64, process: &mut impl Process) -> u8 {
+        let Some(frame) = self.register(FRAME_POINTER, process) else { return stop::NO_RULE };
+        if frame == 0 {
+            return stop::COMPLETE;
+        }
+        if frame < self.sp {
+            return stop::NO_RULE;
+        }
+        let Some(pc) = process.read(frame.wrapping_add(8)) else { return stop::NO_RULE };
+        self.lose_kept();
+        self.kept_at[usize::from(FRAME_POINTER)] = frame;
+        self.enter_caller(pc & address_bits, frame.wrapping_add(16));
+        stop::NONE
+    }
+
+    /// From the trampoline of a signal handler to what the signal interrupted.
+    #[inline(always)]
+    pub fn enter_interrupted<const N: usize>(&mut self, frame: SignalFrame<N>, process: &mut impl Process) -> u8 {
+        let context = self.sp;
+        let Some(pc) = process.read(context.wrapping_add(frame.pc)) else { return stop::UNREADABLE };
+        let Some(sp) = process.read(context.wrapping_add(frame.sp)) else { return stop::UNREADABLE };
+        for (register, offset) in frame.kept {
+            self.kept_at[usize::from(register) & (KEPT_SLOTS - 1)] = context.wrapping_add(offset);
+        }
+        self.enter_caller(pc, sp);
+        self.exact = 1;
+        stop::NONE
     }
 
     /// Moves to the caller.

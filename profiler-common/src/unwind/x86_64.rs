@@ -1,6 +1,6 @@
 //! The steps of x86_64.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, SignalFrame};
 use super::rule::{Rule, base, cfa};
 use super::stop;
 use super::walk::{Machine, Process};
@@ -30,9 +30,11 @@ pub const RETURN_ADDRESS: u16 = 16;
 /// Where the kernel puts the interrupted registers, from the stack pointer of a signal handler's trampoline on: the
 /// `gregs` of its `ucontext`, as <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/uapi/asm/sigcontext.h#L328-L347>
 /// orders them.
-const SIGNAL_REGISTERS: [(u8, u64); 6] = [(R12, 72), (R13, 80), (R14, 88), (R15, 96), (RBP, 120), (RBX, 128)];
-const SIGNAL_SP: u64 = 160;
-const SIGNAL_PC: u64 = 168;
+const SIGNAL_FRAME: SignalFrame<6> =
+    SignalFrame { kept: [(R12, 72), (R13, 80), (R14, 88), (R15, 96), (RBP, 120), (RBX, 128)], sp: 160, pc: 168 };
+
+/// Every bit of a return address is one of its address.
+const ADDRESS_BITS: u64 = u64::MAX;
 
 /// Words of the kernel's `pt_regs`.
 pub const REGISTER_WORDS: usize = 21;
@@ -71,7 +73,7 @@ impl Machine for X86_64 {
     fn apply(cursor: &mut Cursor, rule: &Rule, process: &mut impl Process) -> u8 {
         match rule.cfa {
             cfa::FRAME_POINTER => return Self::follow_frame_pointer(cursor, process),
-            cfa::SIGNAL => return enter_interrupted(cursor, process),
+            cfa::SIGNAL => return cursor.enter_interrupted(SIGNAL_FRAME, process),
             cfa::OUTERMOST => return stop::COMPLETE,
             _ => {}
         }
@@ -110,18 +112,7 @@ impl Machine for X86_64 {
         {
             return enter_caller_of_frameless(cursor, pushed, process);
         }
-        let Some(frame) = cursor.frame_pointer(process) else { return stop::NO_RULE };
-        if frame == 0 {
-            return stop::COMPLETE;
-        }
-        if frame < cursor.sp {
-            return stop::NO_RULE;
-        }
-        let Some(pc) = process.read(frame.wrapping_add(8)) else { return stop::NO_RULE };
-        cursor.lose_kept();
-        cursor.note_saved_at(RBP, frame);
-        cursor.enter_caller(pc, frame.wrapping_add(16));
-        stop::NONE
+        cursor.follow_frame_pointer(ADDRESS_BITS, process)
     }
 }
 
@@ -158,20 +149,6 @@ fn enter_caller_of_frameless(cursor: &mut Cursor, pushed: u64, process: &mut imp
     let at = cursor.sp.wrapping_add(pushed * 8);
     let Some(pc) = process.read(at) else { return stop::UNREADABLE };
     cursor.enter_caller(pc, at.wrapping_add(8));
-    stop::NONE
-}
-
-/// From the trampoline of a signal handler to what the signal interrupted.
-#[inline(always)]
-fn enter_interrupted(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
-    let context = cursor.sp;
-    let Some(pc) = process.read(context.wrapping_add(SIGNAL_PC)) else { return stop::UNREADABLE };
-    let Some(sp) = process.read(context.wrapping_add(SIGNAL_SP)) else { return stop::UNREADABLE };
-    for (register, offset) in SIGNAL_REGISTERS {
-        cursor.note_saved_at(register, context.wrapping_add(offset));
-    }
-    cursor.enter_caller(pc, sp);
-    cursor.exact = 1;
     stop::NONE
 }
 

@@ -484,10 +484,9 @@ impl Books {
         let is_known = told.is_some_and(|(revision, at)| {
             *revision == image.revision && (ending != Ending::Unprepared || now - *at < TELL_AGAIN)
         });
-        if !is_known {
+        if !is_known && self.unwinding.observe(image) {
             self.told.insert(image.id, (image.revision, now));
             self.must_sweep = true;
-            self.unwinding.give(Job::Observe(image.clone()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A running pipeline as a [`Daemon`]: sends commands to the collector and reads the store.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -169,11 +170,13 @@ fn start_unwinding(
 ) -> Result<Unwinding, StartError> {
     let (jobs, to_do) = channel();
     let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
-    let unwinder = Unwinder::new(code, shared.clone(), queue.clone(), report.clone(), waker.clone());
+    let observed = Arc::<AtomicUsize>::default();
+    let unwinder =
+        Unwinder::new(code, shared.clone(), queue.clone(), (observed.clone(), report.clone()), waker.clone());
     threads.start("unwinder", move || unwinder.run(&to_do))?;
     let to_unwinder = jobs.clone();
     threads.start("builder", move || builder::run(&queue, &tables, &to_unwinder))?;
-    Ok(Unwinding::new(jobs, report))
+    Ok(Unwinding::new(jobs, observed, report))
 }
 
 impl Daemon for Service {

@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -90,14 +90,26 @@ impl UnwindReport {
 /// The end that gives jobs. Dropping it ends the unwinder.
 pub(super) struct Unwinding {
     jobs: Sender<Job>,
+    /// Readings of images that wait.
+    observed: Arc<AtomicUsize>,
     /// What is known of the unwinder's progress.
     pub(super) report: Arc<UnwindReport>,
 }
 
 impl Unwinding {
     /// The end whose jobs go to `jobs`.
-    pub(super) fn new(jobs: Sender<Job>, report: Arc<UnwindReport>) -> Self {
-        Self { jobs, report }
+    pub(super) fn new(jobs: Sender<Job>, observed: Arc<AtomicUsize>, report: Arc<UnwindReport>) -> Self {
+        Self { jobs, observed, report }
+    }
+
+    /// Tells of a reading of an image. Returns whether there was room: processes may start faster than they are loaded.
+    pub(super) fn observe(&self, image: &Arc<Image>) -> bool {
+        if self.observed.load(Ordering::Relaxed) >= OBSERVED {
+            return false;
+        }
+        self.observed.fetch_add(1, Ordering::Relaxed);
+        self.give(Job::Observe(image.clone()));
+        true
     }
 
     /// Gives a job. Nobody may be there to take it any more.
@@ -125,6 +137,7 @@ pub(super) struct Unwinder {
     executables: HashMap<ExecutableId, Known>,
     tables: HashMap<TableKey, Placed>,
     waiting: Vec<Waiting>,
+    observed: Arc<AtomicUsize>,
     queue: Arc<BuildQueue>,
     report: Arc<UnwindReport>,
     shared: Arc<Shared>,
@@ -159,7 +172,7 @@ impl Unwinder {
         maps: CodeMaps,
         shared: Arc<Shared>,
         queue: Arc<BuildQueue>,
-        report: Arc<UnwindReport>,
+        (observed, report): (Arc<AtomicUsize>, Arc<UnwindReport>),
         waker: Waker,
     ) -> Self {
         Self {
@@ -172,6 +185,7 @@ impl Unwinder {
             executables: HashMap::new(),
             tables: HashMap::new(),
             waiting: Vec::new(),
+            observed,
             queue,
             report,
             shared,
@@ -184,7 +198,10 @@ impl Unwinder {
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Prepare(pids, done) => self.prepare(&pids, done),
-                Job::Observe(image) => self.load(&image),
+                Job::Observe(image) => {
+                    self.observed.fetch_sub(1, Ordering::Relaxed);
+                    self.load(&image);
+                }
                 Job::Retain(pids) => self.retain(&pids),
                 Job::Sweep => self.sweep(),
                 Job::Built(built) => self.place(*built),
@@ -430,6 +447,9 @@ impl Unwinder {
         };
     }
 }
+
+/// Readings of images that may wait; of a further one the unwinder is told when its process is sampled again.
+const OBSERVED: usize = 1024;
 
 /// Executables remembered, whether mapped or not, before those that are not are forgotten.
 const EXECUTABLES: usize = 16_384;
