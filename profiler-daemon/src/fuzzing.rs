@@ -15,8 +15,11 @@ pub use crate::runtime::perf_map::fuzzing::perf_map;
 pub use crate::unwind::fuzzing::{stored_table, unwind_table};
 pub use crate::wire::fuzzing::stack_record;
 
+/// Panics if a parser does with these bytes what it must not.
+pub type Target = fn(&[u8]);
+
 /// Every target with its name, which is that of its folders in `fuzz/corpus` and `fuzz/regressions`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("elf", elf),
     ("maps", maps),
     ("perf_map", perf_map),
