@@ -192,8 +192,9 @@ mod tests {
 
     #[test]
     fn a_stack_that_is_too_deep_keeps_the_outermost_frames_that_were_walked() {
-        let frames: Vec<(u64, bool)> = (0..300).map(|at| (1000 + at, false)).collect();
-        let kept: Vec<u64> = (1000..1128).chain(1248 - 64..1248).collect();
+        let walked = 1000 + DEEPEST as u64;
+        let frames: Vec<(u64, bool)> = (1000..walked + 50).map(|address| (address, false)).collect();
+        let kept: Vec<u64> = (1000..1128).chain(walked - 64..walked).collect();
         let too_deep = judged(&kept, Ending::TooDeep, true, End::Whole, &frames);
         assert_eq!(too_deep, Verdict::Truncated(Ending::TooDeep));
     }
