@@ -222,16 +222,14 @@ pub const COUNTER_THREAD_TABLE_FULL: u32 = 2;
 pub const COUNTER_WALK_REFUSED: u32 = 3;
 /// Index of the counter of truncated kernel stacks.
 pub const COUNTER_STACK_TRUNCATED: u32 = 4;
-/// Index of the counter of new processes whose mappings could not be noted.
-pub const COUNTER_SPACES_FULL: u32 = 5;
 /// Index of the counter of stack walks.
-pub const COUNTER_STACK_WALKS: u32 = 6;
+pub const COUNTER_STACK_WALKS: u32 = 5;
 /// Index of the counter of context switches seen of selected threads.
-pub const COUNTER_SWITCHES: u32 = 7;
+pub const COUNTER_SWITCHES: u32 = 6;
 /// Index of the counter of processes that could not be added to the table of targets.
-pub const COUNTER_TARGET_TABLE_FULL: u32 = 8;
+pub const COUNTER_TARGET_TABLE_FULL: u32 = 7;
 /// How many counters there are.
-pub const COUNTERS: u32 = 9;
+pub const COUNTERS: u32 = 8;
 
 /// The switches of the kernel half that change while it runs: the value of its only control entry.
 pub mod control {

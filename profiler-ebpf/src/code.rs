@@ -5,14 +5,14 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap};
 use profiler_common::limits;
-use profiler_common::record::{COUNTER_SPACES_FULL, Identity};
+use profiler_common::record::Identity;
 use profiler_common::unwind::code::{KEY_BITS, Mapping, Space, TICK_NS, key};
 use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
 use profiler_common::unwind::walk::{Code, Process};
 
+use crate::memory;
 use crate::task::Task;
-use crate::{maps, memory};
 
 /// The space of each process whose mappings are known, by tgid. Preallocated: before Linux 6.1, programs of perf events
 /// may use no other hash.
@@ -47,13 +47,15 @@ pub fn find_space(identity: &Identity) -> Option<Space> {
 /// A new process has its parent's mappings.
 #[inline(always)]
 pub fn inherit(parent: Task, child: Task) {
-    // SAFETY: the entry is copied at once.
+    // SAFETY: the entry is copied at once; it may be another process's by then, which its start time shows.
     let Some(space) = (unsafe { SPACES.get(parent.tgid()) }) else { return };
     let mut space = *space;
-    space.start_ticks = child.start_ns() / TICK_NS;
-    if SPACES.insert(child.tgid(), space, 0).is_err() {
-        maps::count(COUNTER_SPACES_FULL);
+    if space.start_ticks != parent.leader().start_ns() / TICK_NS {
+        return;
     }
+    space.start_ticks = child.start_ns() / TICK_NS;
+    // Without room the child's stacks say that it was not prepared.
+    let _ = SPACES.insert(child.tgid(), space, 0);
 }
 
 /// The process ended or executes another program.

@@ -16,6 +16,11 @@ use crate::task::Task;
 /// Words of a room for frames: a power of two, so that a masked index is in bounds.
 pub const ROOM_WORDS: usize = 512;
 
+/// A table was missing that will be there soon.
+const LACKED_TABLE: u32 = 1;
+/// The innermost code lies in no mapping that is known.
+const LACKED_MAPPING: u32 = 2;
+
 /// How far a walk has come.
 #[repr(C)]
 pub struct Walk {
@@ -34,8 +39,8 @@ pub struct Walk {
     programs: u32,
     /// Why it ended, or [`stop::NONE`].
     stop: u32,
-    /// Whether a table was missing that will be there soon.
-    lacked_table: u32,
+    /// What was not known of the code that was walked: bits of `LACKED_*`.
+    lacked: u32,
 }
 
 impl Walk {
@@ -45,7 +50,7 @@ impl Walk {
         self.begin = begin;
         self.walked = 0;
         self.programs = 0;
-        self.lacked_table = 0;
+        self.lacked = 0;
         self.stop = u32::from(stop::NONE);
         self.last = Mapping { start: 0, end: 0, bias: 0, table: 0, kind: 0 };
         let space = code::find_space(identity);
@@ -67,8 +72,9 @@ impl Walk {
     #[inline(always)]
     pub fn skip(&mut self) {
         self.walked = 0;
+        self.stride = 1;
         self.prepared = 1;
-        self.lacked_table = 0;
+        self.lacked = 0;
         self.stop = u32::from(stop::COMPLETE);
     }
 
@@ -78,11 +84,14 @@ impl Walk {
         self.stop = u32::from(stop::DEPTH);
     }
 
-    /// Why it ended. One that had to trust frame pointers for want of a table says so.
+    /// Why it ended. One that had to trust frame pointers for want of a table says so, for it may lack frames.
     #[inline(always)]
     pub fn ending(&self) -> u8 {
+        if self.prepared == 0 || self.lacked & LACKED_TABLE != 0 {
+            return stop::UNPREPARED;
+        }
         let is_cut = self.stop != u32::from(stop::COMPLETE);
-        if self.prepared == 0 || is_cut && self.lacked_table != 0 { stop::UNPREPARED } else { self.stop as u8 }
+        if is_cut && self.lacked & LACKED_MAPPING != 0 { stop::UNMAPPED } else { self.stop as u8 }
     }
 
     /// How many frames are kept.
@@ -122,10 +131,16 @@ impl Walk {
         // Where the innermost frame is, there is code, known or not; frame pointers may lead on from it.
         let code = match code {
             Code::Nowhere if self.walked > 0 => return stop::UNMAPPED,
-            Code::Nowhere => Code::Untabled,
+            Code::Nowhere => {
+                self.lacked |= LACKED_MAPPING;
+                Code::Untabled
+            }
+            Code::Untabled if process.last.kind == PENDING => {
+                self.lacked |= LACKED_TABLE;
+                code
+            }
             known => known,
         };
-        self.lacked_table |= u32::from(code == Code::Untabled && process.last.kind == PENDING);
         record(words, self.begin, self.stride, self.walked, &self.cursor);
         self.walked += 1;
         if offsets::is_aarch64() != 0 {

@@ -121,6 +121,9 @@ impl Aggregator {
         if let Some(reason) = reason {
             self.window.add_loss(reason, 1);
         }
+        if event.user.has_gap && event.user.ending != Ending::TooDeep {
+            self.window.add_loss(LossReason::StackTruncated, 1);
+        }
     }
 
     /// A wait that began in an earlier window is cut at the edges. One shorter than the period stands for a whole period
@@ -527,6 +530,20 @@ mod tests {
         let window = aggregator.close(Timestamp(4), 4).window;
         assert_eq!(window.totals.iter().map(|totals| totals.blocked_ns() + totals.cpu_ns).sum::<u64>(), SECOND + 2);
         assert_eq!(aggregator.accounted(), 0);
+    }
+
+    #[test]
+    fn every_stack_that_lacks_frames_is_counted_by_its_reason() {
+        let mut aggregator = aggregator();
+        let mut add = |has_gap, ending| {
+            let user = UserStack { addresses: &[2], has_gap, ending, ..UserStack::default() };
+            aggregator.add_stack(&StackEvent { user, ..off_cpu(1, 1, 0, 1) });
+        };
+        [(false, Ending::Complete), (true, Ending::Complete), (true, Ending::TooDeep), (false, Ending::NoRule)]
+            .into_iter()
+            .for_each(|(has_gap, ending)| add(has_gap, ending));
+        let counted: Vec<_> = aggregator.loss().iter().collect();
+        assert_eq!(counted, [(LossReason::StackTruncated, 2), (LossReason::StackNoRule, 1)]);
     }
 
     #[test]

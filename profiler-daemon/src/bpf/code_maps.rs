@@ -84,11 +84,6 @@ impl CodeMaps {
         }
     }
 
-    /// How many blocks of mappings there are.
-    pub fn count_mapping_blocks(&self) -> usize {
-        self.mappings.iter().filter(Result::is_ok).count()
-    }
-
     /// Writes a rule.
     pub fn write_rule(&mut self, number: u16, rule: &Rule) -> Result<(), LoadError> {
         self.rules.set(u32::from(number), bytemuck::cast::<Rule, [u64; 3]>(*rule), 0).map_err(|error| refused(&error))

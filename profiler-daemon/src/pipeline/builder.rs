@@ -22,6 +22,8 @@ pub(super) struct Built {
     pub(super) table: Option<(TableKey, Table)>,
     /// Where its code is loaded.
     pub(super) segments: Segments,
+    /// Whether the file could not be read: it was closed to stay within the bound.
+    pub(super) unreadable: bool,
 }
 
 /// The executables that wait for their tables.
@@ -88,9 +90,10 @@ const LARGE_TABLE_BYTES: usize = 1 << 20;
 
 /// A panic in reading a hostile file costs that file its table.
 fn build(executable: &Executable, cache: &TableCache) -> Built {
-    let read = || executable.file().map_or_else(Read::default, |file| Read::of(&file, cache));
+    let file = executable.file();
+    let read = || file.as_deref().map_or_else(Read::default, |file| Read::of(file, cache));
     let Read { segments, table } = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default();
-    Built { executable: executable.id, table, segments }
+    Built { executable: executable.id, table, segments, unreadable: file.is_none() }
 }
 
 /// What was read of one file.

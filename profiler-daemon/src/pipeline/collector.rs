@@ -91,12 +91,14 @@ pub(super) struct Collector {
     window_ends: Instant,
     upkeep_due: Instant,
     /// Targets whose processes are being prepared for unwinding.
-    preparing: VecDeque<Preparing>,
+    preparing: Vec<Preparing>,
 }
 
 /// A target that takes effect when its processes can be unwound, or when that takes too long.
 struct Preparing {
     selector: Selector,
+    /// The processes it meant when it was asked for.
+    pids: Vec<u32>,
     lifetime: Option<Duration>,
     to: SyncSender<Result<TargetId, AddError>>,
     done: Arc<AtomicBool>,
@@ -117,7 +119,6 @@ struct Books {
     unwinding: Unwinding,
     /// The images the unwinder was told of: which reading, and when.
     told: HashMap<ImageId, (u64, Instant)>,
-    must_sweep: bool,
     watch: Option<Watch>,
 }
 
@@ -148,7 +149,7 @@ impl Collector {
             started: now,
             window_ends: Instant::now() + settings.window,
             upkeep_due: Instant::now() + UPKEEP_INTERVAL,
-            preparing: VecDeque::new(),
+            preparing: Vec::new(),
         }
     }
 
@@ -268,18 +269,31 @@ impl Collector {
         };
         let longest = if selector == Selector::All { PREPARE_ALL } else { PREPARE };
         let done = Arc::<AtomicBool>::default();
-        self.books.unwinding.give(Job::Prepare(pids, done.clone()));
-        self.preparing.push_back(Preparing { selector, lifetime, to, done, until: Instant::now() + longest });
+        self.books.unwinding.give(Job::Prepare(pids.clone(), done.clone()));
+        self.preparing.push(Preparing { selector, pids, lifetime, to, done, until: Instant::now() + longest });
     }
 
     fn add_prepared(&mut self) {
         let now = Instant::now();
-        while let Some(first) = self.preparing.pop_front() {
-            if !first.done.load(Ordering::Acquire) && now < first.until {
-                return self.preparing.push_front(first);
+        let is_ready = |target: &mut Preparing| target.done.load(Ordering::Acquire) || target.until <= now;
+        let ready: Vec<Preparing> = self.preparing.extract_if(.., is_ready).collect();
+        for target in ready {
+            let added = self.add_target(target.selector, target.lifetime);
+            if added.is_err() {
+                self.retain_selected();
             }
             // Whoever asked may have given up.
-            let _ = first.to.send(self.add_target(first.selector, first.lifetime));
+            let _ = target.to.send(added);
+        }
+    }
+
+    /// Has the unwinder forget processes that are neither selected nor about to be.
+    fn retain_selected(&mut self) {
+        if !self.selection.selects_all() {
+            let selected = self.kernel.targets().into_iter().map(|(pid, _)| pid);
+            let preparing = self.preparing.iter().flat_map(|target| target.pids.iter().copied());
+            self.books.unwinding.give(Job::Retain(selected.chain(preparing).collect()));
+            self.books.told.clear();
         }
     }
 
@@ -300,11 +314,7 @@ impl Collector {
             other => DaemonError::Kernel(other.to_string()),
         })?;
         self.settle();
-        if !self.selection.selects_all() {
-            let pids = self.kernel.targets().into_iter().map(|(pid, _)| pid).collect();
-            self.books.unwinding.give(Job::Retain(pids));
-            self.books.told.clear();
-        }
+        self.retain_selected();
         if self.selection.is_empty() {
             self.kernel.detach().map_err(|error| DaemonError::Kernel(error.to_string()))?;
         }
@@ -421,16 +431,13 @@ impl Books {
             room: Vec::new(),
             unwinding,
             told: HashMap::new(),
-            must_sweep: false,
             watch: None,
         }
     }
 
     /// Has what is known of processes that ended forgotten.
     fn end_upkeep(&mut self) {
-        if std::mem::take(&mut self.must_sweep) {
-            self.unwinding.give(Job::Sweep);
-        }
+        self.unwinding.give(Job::Sweep);
         if self.told.len() > TOLD {
             self.told.clear();
         }
@@ -486,7 +493,6 @@ impl Books {
         });
         if !is_known && self.unwinding.observe(image) {
             self.told.insert(image.id, (image.revision, now));
-            self.must_sweep = true;
         }
     }
 
@@ -498,7 +504,6 @@ impl Books {
                 if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {
                     self.shared.registry.end_image(ended.account.image);
                     self.told.remove(&ended.account.image);
-                    self.must_sweep = true;
                 }
             }
         }

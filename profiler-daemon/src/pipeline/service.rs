@@ -1,7 +1,6 @@
 //! A running pipeline as a [`Daemon`]: sends commands to the collector and reads the store.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use super::collector::{AddError, Collector, Command, Watch};
 use super::namer::{self, Peeked, Shared};
 use super::queue::queue;
 use super::threads::Threads;
-use super::unwinder::{UnwindReport, Unwinder, Unwinding};
+use super::unwinder::{Progress, UnwindReport, Unwinder, Unwinding};
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
 use crate::bpf::{CodeMaps, Kernel, LoadError, Rings};
@@ -170,13 +169,13 @@ fn start_unwinding(
 ) -> Result<Unwinding, StartError> {
     let (jobs, to_do) = channel();
     let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
-    let observed = Arc::<AtomicUsize>::default();
+    let progress = Arc::<Progress>::default();
     let unwinder =
-        Unwinder::new(code, shared.clone(), queue.clone(), (observed.clone(), report.clone()), waker.clone());
+        Unwinder::new(code, shared.clone(), queue.clone(), (progress.clone(), report.clone()), waker.clone());
     threads.start("unwinder", move || unwinder.run(&to_do))?;
     let to_unwinder = jobs.clone();
     threads.start("builder", move || builder::run(&queue, &tables, &to_unwinder))?;
-    Ok(Unwinding::new(jobs, observed, report))
+    Ok(Unwinding::new(jobs, progress, report))
 }
 
 impl Daemon for Service {

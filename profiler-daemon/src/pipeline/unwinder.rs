@@ -32,7 +32,7 @@ pub(super) enum Job {
     Observe(Arc<Image>),
     /// Only these processes are still selected.
     Retain(HashSet<u32>),
-    /// Some processes ended.
+    /// Time to look for processes that ended.
     Sweep,
     /// A table was built.
     Built(Box<Built>),
@@ -90,24 +90,23 @@ impl UnwindReport {
 /// The end that gives jobs. Dropping it ends the unwinder.
 pub(super) struct Unwinding {
     jobs: Sender<Job>,
-    /// Readings of images that wait.
-    observed: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
     /// What is known of the unwinder's progress.
     pub(super) report: Arc<UnwindReport>,
 }
 
 impl Unwinding {
     /// The end whose jobs go to `jobs`.
-    pub(super) fn new(jobs: Sender<Job>, observed: Arc<AtomicUsize>, report: Arc<UnwindReport>) -> Self {
-        Self { jobs, observed, report }
+    pub(super) fn new(jobs: Sender<Job>, progress: Arc<Progress>, report: Arc<UnwindReport>) -> Self {
+        Self { jobs, progress, report }
     }
 
     /// Tells of a reading of an image. Returns whether there was room: processes may start faster than they are loaded.
     pub(super) fn observe(&self, image: &Arc<Image>) -> bool {
-        if self.observed.load(Ordering::Relaxed) >= OBSERVED {
+        if self.progress.observed.load(Ordering::Relaxed) >= OBSERVED {
             return false;
         }
-        self.observed.fetch_add(1, Ordering::Relaxed);
+        self.progress.observed.fetch_add(1, Ordering::Relaxed);
         self.give(Job::Observe(image.clone()));
         true
     }
@@ -120,8 +119,18 @@ impl Unwinding {
 
 impl Drop for Unwinding {
     fn drop(&mut self) {
+        self.progress.stopping.store(true, Ordering::Release);
         self.give(Job::Stop);
     }
+}
+
+/// What both ends know of the jobs between them.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Readings of images that wait.
+    observed: AtomicUsize,
+    /// Whether what waits is of no use any more.
+    stopping: AtomicBool,
 }
 
 /// The unwinder's state; it lives on its own thread.
@@ -132,12 +141,14 @@ pub(super) struct Unwinder {
     /// The process each space was made for; others inherited it.
     owners: HashMap<u32, u32>,
     images: HashMap<u32, Arc<Image>>,
+    /// Spaces that no process had at the last sweep.
+    absent: HashSet<u32>,
     /// Processes that were given a space since the last sweep, by when they started.
     given: HashMap<u32, u64>,
     executables: HashMap<ExecutableId, Known>,
     tables: HashMap<TableKey, Placed>,
     waiting: Vec<Waiting>,
-    observed: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
     queue: Arc<BuildQueue>,
     report: Arc<UnwindReport>,
     shared: Arc<Shared>,
@@ -149,7 +160,9 @@ pub(super) struct Unwinder {
 enum Known {
     /// Its table is being built.
     Building,
-    /// It has a table, or none because it says nothing about its frames, or because there is no room.
+    /// There was no room for its table, or it could not be read; it is tried again.
+    Refused,
+    /// It has a table, or none because it says nothing about its frames.
     Ready { table: Option<u32>, segments: Segments },
 }
 
@@ -172,7 +185,7 @@ impl Unwinder {
         maps: CodeMaps,
         shared: Arc<Shared>,
         queue: Arc<BuildQueue>,
-        (observed, report): (Arc<AtomicUsize>, Arc<UnwindReport>),
+        (progress, report): (Arc<Progress>, Arc<UnwindReport>),
         waker: Waker,
     ) -> Self {
         Self {
@@ -181,11 +194,12 @@ impl Unwinder {
             spaces: Spaces::default(),
             owners: HashMap::new(),
             images: HashMap::new(),
+            absent: HashSet::new(),
             given: HashMap::new(),
             executables: HashMap::new(),
             tables: HashMap::new(),
             waiting: Vec::new(),
-            observed,
+            progress,
             queue,
             report,
             shared,
@@ -196,10 +210,13 @@ impl Unwinder {
     /// Works until it is told to stop.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
+            if self.progress.stopping.load(Ordering::Acquire) {
+                break;
+            }
             match job {
                 Job::Prepare(pids, done) => self.prepare(&pids, done),
                 Job::Observe(image) => {
-                    self.observed.fetch_sub(1, Ordering::Relaxed);
+                    self.progress.observed.fetch_sub(1, Ordering::Relaxed);
                     self.load(&image);
                 }
                 Job::Retain(pids) => self.retain(&pids),
@@ -209,13 +226,15 @@ impl Unwinder {
             }
             self.write_totals();
         }
-        self.queue.close();
     }
 
     /// Loads processes that are about to be selected. One whose mappings are known already is left alone.
     fn prepare(&mut self, pids: &[u32], done: Arc<AtomicBool>) {
         let mut executables = HashSet::new();
         for pid in pids {
+            if self.progress.stopping.load(Ordering::Acquire) {
+                return;
+            }
             if let Some(image) = self.read_image(*pid) {
                 self.load(&image);
             }
@@ -241,6 +260,10 @@ impl Unwinder {
     /// Tells the kernel half the mappings of an image.
     fn load(&mut self, image: &Arc<Image>) {
         let pid = image.id.process.pid;
+        // A later reading may have come by another way.
+        if self.images.get(&pid).is_some_and(|known| is_same(known.id, image.id) && known.revision > image.revision) {
+            return;
+        }
         self.start_building(image);
         let wanted = self.mappings_of(image);
         let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
@@ -314,8 +337,15 @@ impl Unwinder {
 
     /// Places a table that was built and tells the kernel half which mappings show it.
     fn place(&mut self, built: Built) {
-        let table = built.table.and_then(|(key, table)| self.place_table(key, &table));
-        self.executables.insert(built.executable, Known::Ready { table, segments: built.segments });
+        let known = match built.table {
+            Some((key, table)) => match self.place_table(key, &table) {
+                Some(table) => Known::Ready { table: Some(table), segments: built.segments },
+                None => Known::Refused,
+            },
+            None if built.unreadable => Known::Refused,
+            None => Known::Ready { table: None, segments: built.segments },
+        };
+        self.executables.insert(built.executable, known);
         let shows = |image: &Arc<Image>| {
             image.code().any(|(_, executable)| executable.is_some_and(|executable| executable.id == built.executable))
         };
@@ -377,18 +407,23 @@ impl Unwinder {
         self.sweep();
     }
 
-    /// Removes the spaces that no process has any more.
+    /// Removes the spaces that no process has any more. A process that is forked meanwhile may be overlooked once, but not
+    /// twice in a row.
     fn sweep(&mut self) {
         self.check_given();
         let living = self.maps.spaces();
         let in_use: HashSet<u32> = living.iter().map(|(_, space)| space.space).collect();
-        for number in self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)) {
-            self.spaces.remove(number, &mut self.maps);
-            self.owners.remove(&number);
+        let absent: HashSet<u32> =
+            self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)).collect();
+        for number in absent.intersection(&self.absent) {
+            self.spaces.remove(*number, &mut self.maps);
+            self.owners.remove(number);
         }
+        self.absent = absent;
         let pids: HashSet<u32> = living.iter().map(|(pid, _)| *pid).collect();
         self.images.retain(|pid, _| pids.contains(pid));
         lock(&self.report.processes).retain(|pid, _| pids.contains(pid));
+        self.executables.retain(|_, known| !matches!(known, Known::Refused));
         self.forget_executables();
     }
 
@@ -443,8 +478,15 @@ impl Unwinder {
             table_bytes: (usage.shards * SHARD_WORDS * size_of::<u32>()) as u64,
             rules: usage.rules as u64,
             building: count(|known| matches!(known, Known::Building)),
-            without_table: count(|known| matches!(known, Known::Ready { table: None, .. })),
+            without_table: count(|known| matches!(known, Known::Refused | Known::Ready { table: None, .. })),
         };
+    }
+}
+
+impl Drop for Unwinder {
+    /// The builder ends with the unwinder, however that ends.
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -453,6 +495,12 @@ const OBSERVED: usize = 1024;
 
 /// Executables remembered, whether mapped or not, before those that are not are forgotten.
 const EXECUTABLES: usize = 16_384;
+
+/// Whether both are the same image, as far as the times `/proc` tells can say.
+fn is_same(one: ImageId, other: ImageId) -> bool {
+    let start = |id: ImageId| id.process.start_ns / TICK_NS;
+    start(one) == start(other) && one.exec_ns == other.exec_ns
+}
 
 fn is_space_of(space: &Space, id: ImageId) -> bool {
     space.start_ticks == id.process.start_ns / TICK_NS && space.exec_ns == id.exec_ns

@@ -33,7 +33,8 @@ impl ProcessStat {
         Some(Self {
             comm,
             parent: u32::try_from(number(1)?).ok()?,
-            ended: matches!(fields.first(), Some(&("Z" | "X"))),
+            // A leader that ended before its other threads looks the same, but for their number.
+            ended: matches!(fields.first(), Some(&("Z" | "X"))) && number(17)? <= 1,
             kernel: number(6)? & KERNEL_THREAD_FLAG != 0,
             start_ticks: number(19)?,
         })

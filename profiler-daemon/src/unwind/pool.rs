@@ -240,17 +240,16 @@ impl Placing<'_> {
 
     /// The numbers of the table's rules in the dictionary.
     fn intern_rules(&mut self, rules: &[Rule]) -> Result<Vec<u16>, PlaceError> {
-        let unsupported = self.intern_rule(&Rule::UNSUPPORTED)?.ok_or(PlaceError::Full)?;
-        rules.iter().map(|rule| Ok(self.intern_rule(rule)?.unwrap_or(unsupported))).collect()
+        rules.iter().map(|rule| self.intern_rule(rule)).collect()
     }
 
-    fn intern_rule(&mut self, rule: &Rule) -> Result<Option<u16>, PlaceError> {
-        let Some((number, is_new)) = self.pool.rules.take(rule) else { return Ok(None) };
+    fn intern_rule(&mut self, rule: &Rule) -> Result<u16, PlaceError> {
+        let (number, is_new) = self.pool.rules.take(rule).ok_or(PlaceError::Full)?;
         self.taken.rules.push(number);
         if is_new {
             self.maps.write_rule(number, rule)?;
         }
-        Ok(Some(number))
+        Ok(number)
     }
 
     /// Room for so many words in one shard: the open one, or a new one.

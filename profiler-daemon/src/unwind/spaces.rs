@@ -45,11 +45,6 @@ impl Spaces {
         }
     }
 
-    /// Whether the space exists.
-    pub fn contains(&self, space: u32) -> bool {
-        self.mappings.contains_key(&space)
-    }
-
     /// The mappings of a space, by address.
     pub fn mappings(&self, space: u32) -> &[Mapping] {
         self.mappings.get(&space).map_or(&[], Vec::as_slice)
@@ -58,7 +53,7 @@ impl Spaces {
     /// Makes the mappings of a space those given, which are in order and do not overlap.
     ///
     /// # Errors
-    /// If the kernel refuses a mapping, the space has those it took.
+    /// If the kernel refuses a mapping, the space has those it took; the next update tries again.
     pub fn update(&mut self, space: u32, wanted: &[Mapping], maps: &mut dyn MappingMaps) -> Result<(), LoadError> {
         let Some(present) = self.mappings.get_mut(&space) else { return Ok(()) };
         let before = std::mem::take(present);
@@ -68,10 +63,18 @@ impl Spaces {
                 maps.remove_mapping(space, mapping);
             }
         }
-        wanted.iter().try_for_each(|mapping| {
+        let mut refused = None;
+        for mapping in wanted {
+            if find(&before, mapping.start) != Some(mapping)
+                && let Err(error) = maps.add_mapping(space, mapping)
+            {
+                maps.remove_mapping(space, mapping);
+                refused.get_or_insert(error);
+                continue;
+            }
             present.push(*mapping);
-            if find(&before, mapping.start) == Some(mapping) { Ok(()) } else { maps.add_mapping(space, mapping) }
-        })
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// Removes a space and everything in it.
@@ -108,17 +111,21 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Fixture(BTreeMap<(u32, u64, u64), u32>);
+    struct Fixture(BTreeMap<(u32, u64, u64), u32>, Option<u64>);
 
     impl MappingMaps for Fixture {
         fn add_mapping(&mut self, space: u32, mapping: &Mapping) -> Result<(), LoadError> {
+            if self.1 == Some(mapping.start) {
+                return Err(LoadError::Unavailable("room"));
+            }
             let before = self.0.insert((space, mapping.start, mapping.end), mapping.table);
             assert_ne!(before, Some(mapping.table), "added twice");
             Ok(())
         }
 
         fn remove_mapping(&mut self, space: u32, mapping: &Mapping) {
-            assert!(self.0.remove(&(space, mapping.start, mapping.end)).is_some(), "not there");
+            let before = self.0.remove(&(space, mapping.start, mapping.end));
+            assert!(before.is_some() || self.1 == Some(mapping.start), "not there");
         }
     }
 
@@ -134,6 +141,20 @@ mod tests {
         spaces.update(space, &[mapping(0x1000, 1), mapping(0x2000, 3), mapping(0x3000, 4)], &mut maps).unwrap();
         let present: Vec<_> = maps.0.iter().map(|((_, start, _), table)| (*start, *table)).collect();
         assert_eq!(present, [(0x1000, 1), (0x2000, 3), (0x3000, 4)]);
+    }
+
+    #[test]
+    fn a_mapping_that_is_refused_keeps_no_other_out_and_is_tried_again() {
+        let (mut spaces, mut maps) = (Spaces::default(), Fixture::default());
+        let (space, wanted) = (spaces.create(), [mapping(0x1000, 1), mapping(0x2000, 2), mapping(0x3000, 3)]);
+        maps.1 = Some(0x2000);
+        spaces.update(space, &wanted, &mut maps).unwrap_err();
+        assert_eq!((maps.0.len(), spaces.mappings(space).len()), (2, 2));
+        maps.1 = None;
+        spaces.update(space, &wanted, &mut maps).unwrap();
+        assert_eq!(spaces.mappings(space), wanted);
+        spaces.remove(space, &mut maps);
+        assert!(maps.0.is_empty());
     }
 
     #[test]
