@@ -27,7 +27,8 @@ fn stacks_of_a_c_program_are_those_of_the_oracle() -> Result<()> {
 
 #[test]
 fn stacks_of_a_cpp_program_are_those_of_the_oracle() -> Result<()> {
-    agree(|| Subject::cpp().map(Some), 2_000, 5_000)
+    // One in two thousand is taken where libgcc installs the context of a handler over its own frame.
+    agree(|| Subject::cpp().map(Some), 10_000, 15_000)
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn check(tally: &Tally, stacks: usize) -> Result<()> {
     let plain = &tally.plain;
     let (judged, identical, truncated) = (plain.judged(), plain.of(Verdict::Identical), plain.truncated());
     ensure!(judged >= stacks, "only {judged} stacks were compared");
-    ensure!(plain.part(identical + truncated) >= IDENTICAL, "only {identical} of {judged} stacks are identical");
+    ensure!(plain.part(identical) >= IDENTICAL, "only {identical} of {judged} stacks are identical");
     ensure!(plain.part(truncated) <= TRUNCATED, "{truncated} of {judged} stacks are truncated");
     Ok(())
 }
