@@ -35,5 +35,3 @@ pub const ADDRESS_END: u64 = 1 << 48;
 pub const ENTRY_BYTES: u64 = 64;
 /// Bytes of a stored table that is read; a larger file is no table.
 pub const STORED_BYTES: u64 = 256 << 20;
-/// The least a file counts in the cache on disk, in bytes, so that many small ones are bounded too.
-pub const STORED_FILE_BYTES: u64 = 4096;
