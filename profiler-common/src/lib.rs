@@ -7,6 +7,7 @@ pub mod classify;
 pub mod descriptor_cache;
 pub mod ledger;
 pub mod limits;
+pub mod python;
 pub mod record;
 pub mod strat;
 pub mod syscall;
