@@ -269,9 +269,10 @@ impl Unwinder {
         let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
             Some(space) if self.spaces.mappings(space.space) == wanted => Ok(()),
             Some(space) if self.owners.get(&space.space) == Some(&pid) => {
+                self.tell_interpreter(space.space, image);
                 self.spaces.update(space.space, &wanted, &mut self.maps)
             }
-            _ => self.give_space(image.id, &wanted),
+            _ => self.give_space(image, &wanted),
         };
         if let Err(error) = result {
             tracing::warn!("{error}");
@@ -280,15 +281,24 @@ impl Unwinder {
         self.report_process(pid);
     }
 
-    fn give_space(&mut self, id: ImageId, wanted: &[code::Mapping]) -> Result<(), crate::bpf::LoadError> {
-        let number = self.spaces.create();
+    fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), crate::bpf::LoadError> {
+        let (id, number) = (image.id, self.spaces.create());
         self.owners.insert(number, id.process.pid);
+        self.tell_interpreter(number, image);
         let filled = self.spaces.update(number, wanted, &mut self.maps);
         let start_ticks = id.process.start_ns / TICK_NS;
-        let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, flags: 0 };
+        let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, padding: 0 };
         self.maps.set_space(id.process.pid, &space)?;
         self.given.insert(id.process.pid, start_ticks);
         filled
+    }
+
+    /// Tells the kernel half of the Python interpreter in a space, if there is one.
+    fn tell_interpreter(&mut self, space: u32, image: &Image) {
+        let Some(interpreter) = self.shared.runtimes.python.interpreter(image, &ProcWorld) else { return };
+        if let Err(error) = self.maps.set_interpreter(space, &interpreter) {
+            tracing::warn!("{error}");
+        }
     }
 
     /// Takes back spaces given to processes that had ended before their space was there to be forgotten.
@@ -417,6 +427,7 @@ impl Unwinder {
             self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)).collect();
         for number in absent.intersection(&self.absent) {
             self.spaces.remove(*number, &mut self.maps);
+            self.maps.remove_interpreter(*number);
             self.owners.remove(number);
         }
         self.absent = absent;

@@ -12,7 +12,7 @@ use super::separate::Origin;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Frame, FrameKind, Name, Reason};
+use crate::profile::{Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
@@ -31,25 +31,68 @@ pub(super) struct UserFrames<'a> {
 
 impl UserFrames<'_> {
     /// The frames of the user part of a stack, leaf first; the first address is an instruction pointer, the others are
-    /// return addresses. Also the image, if it is known.
+    /// return addresses. Python frames take the places of the native frames that ran them. Also the image, if it is known.
     pub(super) fn resolve(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) -> Option<Arc<Image>> {
         let image = self.registry.image(stack.image);
         let before = frames.len();
+        let mut python = PythonPart::of(stack);
         for (at, address) in stack.user.iter().enumerate() {
             if at == LEAF_FRAMES && stack.has_gap {
                 frames.push(self.shared.frame(Frame::marker(GAP)));
             }
+            if let Some(run) = python.take(at) {
+                self.resolve_python(stack, run, frames);
+                continue;
+            }
             let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
+            let native = frames.len();
             match &image {
                 Some(image) => self.resolve_one(image, address, frames),
                 None => frames.push(self.shared.unknown(FrameKind::Native, Reason::ProcessGone, None, address.0)),
             }
+            if python.is_unplaced() && frames[native..].iter().any(|frame| is_evaluation(frame)) {
+                frames.truncate(native);
+                self.resolve_python(stack, python.take_one(), frames);
+            }
         }
+        self.resolve_python(stack, python.take_rest(), frames);
         self.mark_interpreter(&mut frames[before..]);
         if let Some(marker) = stack.ending.marker() {
             frames.push(self.shared.frame(Frame::marker(marker)));
         }
         image
+    }
+
+    /// Names Python frames; behind the last one there is, a frame says if more are missing.
+    fn resolve_python(&mut self, stack: &RawStack, run: &[PythonFrame], frames: &mut Vec<Arc<Frame>>) {
+        for frame in run {
+            frames.push(self.python_frame(stack.image, frame));
+        }
+        if let (Some(last), Some(marker)) = (run.last(), stack.python_ending.marker())
+            && stack.python.last().is_some_and(|outermost| std::ptr::eq(outermost, last))
+        {
+            frames.push(self.shared.frame(Frame::marker(marker)));
+        }
+    }
+
+    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame) -> Arc<Frame> {
+        match self.runtimes.python.resolve(image, frame) {
+            Ok(function) => {
+                let name = Name::Known(self.shared.text(&function.name));
+                let file = Some(self.shared.text(&function.file));
+                let (line, address) = (function.line, frame.code);
+                self.shared.frame(Frame {
+                    kind: FrameKind::Python,
+                    name,
+                    file,
+                    line,
+                    module: None,
+                    address,
+                    inlined: false,
+                })
+            }
+            Err(reason) => self.shared.unknown(FrameKind::Python, reason, None, frame.code),
+        }
     }
 
     fn resolve_one(&mut self, image: &Arc<Image>, address: Address, frames: &mut Vec<Arc<Frame>>) {
@@ -113,4 +156,47 @@ impl UserFrames<'_> {
             }
         }
     }
+}
+
+/// The Python frames of a stack that have not been shown yet.
+struct PythonPart<'a> {
+    rest: &'a [PythonFrame],
+    /// Whether no frame knows its place, as in versions without markers: then each activation of the loop ran one of them.
+    unplaced: bool,
+}
+
+impl<'a> PythonPart<'a> {
+    fn of(stack: &'a RawStack) -> Self {
+        Self { rest: &stack.python, unplaced: stack.python.iter().all(|frame| frame.place.is_none()) }
+    }
+
+    /// The frames that ran at a place.
+    fn take(&mut self, place: usize) -> Option<&'a [PythonFrame]> {
+        let is_here = |frame: &PythonFrame| frame.place.is_some_and(|at| usize::from(at) <= place);
+        let count = self.rest.iter().take_while(|frame| is_here(frame)).count();
+        (count > 0).then(|| self.split(count))
+    }
+
+    fn is_unplaced(&self) -> bool {
+        self.unplaced && !self.rest.is_empty()
+    }
+
+    fn take_one(&mut self) -> &'a [PythonFrame] {
+        self.split(1.min(self.rest.len()))
+    }
+
+    fn take_rest(&mut self) -> &'a [PythonFrame] {
+        self.split(self.rest.len())
+    }
+
+    fn split(&mut self, count: usize) -> &'a [PythonFrame] {
+        let (taken, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        taken
+    }
+}
+
+/// Whether a native frame is an activation of the interpreter's loop, by its name: only for versions without markers.
+fn is_evaluation(frame: &Frame) -> bool {
+    matches!(&frame.name, Name::Known(name) if name.starts_with("_PyEval_EvalFrameDefault"))
 }
