@@ -12,6 +12,7 @@
 
 pub mod limits;
 pub mod perf_map;
+pub mod python;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};

@@ -8,4 +8,5 @@ pub mod descriptors;
 pub mod membarrier;
 pub mod openat2;
 pub mod private_directory;
+pub mod process_memory;
 pub mod usage;
