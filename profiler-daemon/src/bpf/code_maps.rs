@@ -93,7 +93,7 @@ impl CodeMaps {
     /// Tells of the Python interpreter in a space.
     pub fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError> {
         let words: InterpreterWords = bytemuck::cast(*interpreter);
-        self.interpreters.insert(&space, words, 0).map_err(|error| refused(&error))
+        self.interpreters.insert(space, words, 0).map_err(|error| refused(&error))
     }
 
     /// Forgets the interpreter in a space, if it has one.

@@ -22,6 +22,7 @@ use crate::process::image::read_stat;
 use crate::process::stat::{ProcessStat, TICK_NS};
 use crate::process::{Executable, ExecutableId, Image, Mapping, ProcWorld};
 use crate::profile::{ImageId, ProcessId};
+use crate::runtime::python::{Refusal, Version};
 use crate::unwind::{PlaceError, Pool, Spaces, Table, TableKey};
 
 /// What the unwinder is told.
@@ -41,7 +42,7 @@ pub(super) enum Job {
 }
 
 /// How far the unwinding of a process is prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnwindStatus {
     /// Executables and libraries mapped.
     pub executables: u64,
@@ -49,6 +50,8 @@ pub struct UnwindStatus {
     pub ready: u64,
     /// Those whose table is being built.
     pub building: u64,
+    /// The version of its Python interpreter, or why that one is not supported; absent if there is none.
+    pub python: Option<Result<Version, Refusal>>,
 }
 
 /// What others may know of the unwinder.
@@ -78,7 +81,7 @@ pub struct UnwindTotals {
 impl UnwindReport {
     /// How far a process is; `None` if its mappings are not known yet.
     pub(super) fn process(&self, pid: u32) -> Option<UnwindStatus> {
-        lock(&self.processes).get(&pid).copied()
+        lock(&self.processes).get(&pid).cloned()
     }
 
     /// What the maps hold.
@@ -466,7 +469,8 @@ impl Unwinder {
 
     fn report_process(&self, pid: u32) {
         let Some(image) = self.images.get(&pid) else { return };
-        let mut status = UnwindStatus::default();
+        let python = self.shared.runtimes.python.version(image, &ProcWorld);
+        let mut status = UnwindStatus { python, ..UnwindStatus::default() };
         let ids: HashSet<ExecutableId> =
             image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id)).collect();
         for id in ids {

@@ -200,3 +200,46 @@ impl<'a> PythonPart<'a> {
 fn is_evaluation(frame: &Frame) -> bool {
     matches!(&frame.name, Name::Known(name) if name.starts_with("_PyEval_EvalFrameDefault"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbolize::tests::user_stack;
+
+    fn part(places: &[Option<u16>]) -> RawStack {
+        let frame = |(code, place): (usize, &Option<u16>)| PythonFrame {
+            code: code as u64,
+            instruction: 0,
+            fingerprint: 0,
+            place: *place,
+        };
+        let image = ImageId { process: crate::profile::ProcessId { pid: 1, start_ns: 1 }, exec_ns: 0 };
+        RawStack { python: places.iter().enumerate().map(frame).collect(), ..user_stack(image, &[]) }
+    }
+
+    fn codes(frames: &[PythonFrame]) -> Vec<u64> {
+        frames.iter().map(|frame| frame.code).collect()
+    }
+
+    #[test]
+    fn frames_are_taken_at_their_places_in_order() {
+        let stack = part(&[Some(2), Some(2), Some(5), None]);
+        let mut python = PythonPart::of(&stack);
+        assert!(!python.is_unplaced());
+        assert_eq!(python.take(1), None);
+        assert_eq!(python.take(2).map(codes), Some(vec![0, 1]));
+        assert_eq!(python.take(3), None);
+        assert_eq!(python.take(5).map(codes), Some(vec![2]));
+        assert_eq!((codes(python.take_rest()), codes(python.take_rest())), (vec![3], vec![]));
+    }
+
+    #[test]
+    fn frames_that_know_no_place_are_taken_one_by_one() {
+        let stack = part(&[None, None]);
+        let mut python = PythonPart::of(&stack);
+        assert!(python.is_unplaced() && python.take(3).is_none());
+        assert_eq!(codes(python.take_one()), [0]);
+        assert_eq!(codes(python.take_one()), [1]);
+        assert!(!python.is_unplaced() && python.take_one().is_empty());
+    }
+}

@@ -18,6 +18,7 @@ pub mod line_table;
 #[cfg(test)]
 mod live_tests;
 pub mod memory;
+pub mod processes;
 pub mod refusal;
 pub mod text;
 pub mod threads;
@@ -27,5 +28,6 @@ pub use code::{CodeObject, Unnamed};
 pub use detect::{Detected, Python, detect};
 pub use layout::Layout;
 pub use memory::ProcessMemory;
+pub use processes::{PythonFunction, Pythons};
 pub use refusal::Refusal;
 pub use version::Version;

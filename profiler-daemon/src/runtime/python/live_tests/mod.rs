@@ -189,7 +189,7 @@ fn each_interpreter_is_read_as_it_describes_itself() {
                 check_calls(&child, &python, &told);
                 check_fingerprint(&child, &python);
             }
-            Err(refusal) => assert_eq!((refusal, told.version < "3.8".to_owned()), (Refusal::TooOld, true)),
+            Err(refusal) => assert_eq!((refusal, told.version.as_str() < "3.8"), (Refusal::TooOld, true)),
         }
         seen.push(told.version);
     }
