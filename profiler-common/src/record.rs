@@ -118,6 +118,8 @@ pub const FLAG_BEFORE_ATTACH: u8 = 8;
 pub const FLAG_KERNEL_THREAD: u8 = 16;
 /// Each user address is followed by the stack pointer of its frame.
 pub const FLAG_STACK_POINTERS: u8 = 32;
+/// The wait was for the lock around the Python interpreter.
+pub const FLAG_INTERPRETER_LOCK: u8 = 64;
 
 record! {
     /// Precedes the addresses of one captured stack: kernel frames, then user frames, then Python frames, leaf first.
@@ -142,6 +144,10 @@ record! {
         pub weight_ns: u64,
         /// The sampling period that was in force.
         pub period_ns: u64,
+        /// The address of the thread's state in the Python interpreter, or zero.
+        pub python_thread: u64,
+        /// With [`FLAG_INTERPRETER_LOCK`]: that of the thread that held the lock when the wait began.
+        pub lock_holder: u64,
         /// How many kernel addresses follow.
         pub kernel_frames: u16,
         /// How many user addresses follow them.

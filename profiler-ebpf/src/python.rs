@@ -6,7 +6,7 @@ use profiler_common::limits::{
     INTERPRETERS as MOST_INTERPRETERS, PYTHON_ENTRIES, PYTHON_FRAMES_PER_PROGRAM, PYTHON_PROGRAMS,
     PYTHON_THREADS_PER_PROGRAM,
 };
-use profiler_common::python::interpreter::Interpreter;
+use profiler_common::python::interpreter::{Interpreter, LOCK_BYTES, LOCK_HOLDER};
 use profiler_common::python::thread::{Search, is_state_of};
 use profiler_common::python::{ENTRY_WORDS, Memory, stop, walk};
 
@@ -31,14 +31,28 @@ pub fn is_in(space: u32) -> bool {
 #[derive(Clone, Copy)]
 pub struct PythonThread {
     /// The state, or zero.
-    state: u64,
+    pub state: u64,
     /// The newest state of any thread when this thread had none.
     absent_at: u64,
+    /// The lock around the interpreter, or zero.
+    lock: u64,
+    /// The state of the thread that held that lock when this one began to wait for it.
+    pub lock_holder: u64,
 }
 
 impl PythonThread {
     /// Nothing.
-    pub const UNKNOWN: Self = Self { state: 0, absent_at: 0 };
+    pub const UNKNOWN: Self = Self { state: 0, absent_at: 0, lock: 0, lock_holder: 0 };
+
+    /// Whether a futex of the current task is part of the lock around its interpreter. If so, notes who holds it.
+    #[inline(always)]
+    pub fn waits_for_lock(&mut self, futex: u64) -> bool {
+        if self.lock == 0 || futex.wrapping_sub(self.lock) >= LOCK_BYTES {
+            return false;
+        }
+        self.lock_holder = memory::user_word(self.lock + LOCK_HOLDER).unwrap_or_default();
+        true
+    }
 }
 
 /// The state of the thread is being searched for.
@@ -165,6 +179,9 @@ impl PythonWalk {
     #[inline(always)]
     fn begin_walk(&mut self, thread: &mut Thread) -> u8 {
         thread.python.state = self.search.thread;
+        if thread.python.lock == 0 {
+            thread.python.lock = self.interpreter.lock_address(&mut User).unwrap_or_default();
+        }
         self.phase = WALKING;
         self.walk.start(self.search.thread, &self.interpreter, &mut User)
     }

@@ -176,6 +176,8 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
         runq_ns: capture.runq_ns,
         weight_ns: capture.weight_ns,
         period_ns: capture.period_ns,
+        python_thread: 0,
+        lock_holder: 0,
         kernel_frames: kernel as u16,
         user_frames: 0,
         kind: capture.kind,
@@ -208,6 +210,8 @@ fn finish(room: &mut Room) {
     room.header.walked = room.walk.walked as u16;
     room.header.stop = room.walk.ending();
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
+    room.header.python_thread = thread.python.state;
+    room.header.lock_holder = thread.python.lock_holder;
     room.header.python_entries = room.python.entries as u16;
     room.header.python_stop = room.python.stop as u8;
     let words = u32::from(room.header.kernel_frames) + kept * stride + room.python.entries * ENTRY_WORDS as u32;

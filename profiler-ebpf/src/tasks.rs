@@ -15,6 +15,7 @@ use profiler_common::record::{
 };
 
 use crate::selection::{self, Opener};
+use crate::python::PythonThread;
 use crate::task::Task;
 use crate::threads::{self, Thread};
 use crate::{code, lifecycle, maps, switches};
@@ -52,6 +53,7 @@ pub fn executed(task: Task, old_pid: u32) {
     if let Some(thread) = threads::find(task) {
         thread.identity.exec_ns = at.now_ns;
         thread.announced = 0;
+        thread.python = PythonThread::UNKNOWN;
     }
 }
 

@@ -18,7 +18,7 @@ struct Fixture(BTreeMap<u64, u64>);
 impl Fixture {
     fn put(&mut self, address: u64, words: &[(u64, u64)]) {
         self.0.entry(address).or_default();
-        words.iter().for_each(|(offset, value)| drop(self.0.insert(address + offset, *value)));
+        self.0.extend(words.iter().map(|(offset, value)| (address + offset, *value)));
     }
 
     fn code(&mut self, address: u64) -> u64 {
@@ -48,6 +48,7 @@ impl Memory for Fixture {
 const LAYOUT: Interpreter = Interpreter {
     interpreters: 0x1000,
     code_type: CODE_TYPE,
+    lock: 0,
     flags: 0,
     frame_bytes: 80,
     interpreter_next: 0,

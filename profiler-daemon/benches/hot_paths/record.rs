@@ -34,6 +34,8 @@ fn header(kind: u8, at: u64) -> StackHeader {
         runq_ns: if off_cpu { 30_000 } else { 0 },
         weight_ns: PERIOD_NS,
         period_ns: PERIOD_NS,
+        python_thread: 0,
+        lock_holder: 0,
         kernel_frames: KERNEL_FRAMES,
         user_frames: USER_FRAMES,
         kind,

@@ -410,6 +410,8 @@ mod tests {
             user: UserStack { addresses: &[2], ..UserStack::default() },
             python: &[],
             python_ending: PythonEnding::NoInterpreter,
+            python_thread: None,
+            lock_holder: None,
         }
     }
 

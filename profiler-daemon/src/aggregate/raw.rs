@@ -47,6 +47,8 @@ pub struct RawStack {
     pub python: Box<[PythonFrame]>,
     /// Why they end where they do.
     pub python_ending: PythonEnding,
+    /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.
+    pub lock_holder: Option<u64>,
 }
 
 /// What a raw sample's thread was doing; the kind of code is known only after symbolization.

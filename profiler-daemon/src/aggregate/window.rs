@@ -52,6 +52,7 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) ending: Ending,
     pub(super) python: &'a [PythonFrame],
     pub(super) python_ending: PythonEnding,
+    pub(super) lock_holder: Option<u64>,
 }
 
 impl<'a> BorrowedStack<'a> {
@@ -65,6 +66,7 @@ impl<'a> BorrowedStack<'a> {
             ending: event.user.ending,
             python: event.python,
             python_ending: event.python_ending,
+            lock_holder: event.lock_holder,
         }
     }
 
@@ -78,6 +80,7 @@ impl<'a> BorrowedStack<'a> {
             ending: self.ending,
             python: self.python.into(),
             python_ending: self.python_ending,
+            lock_holder: self.lock_holder,
         }
     }
 }
@@ -86,7 +89,7 @@ impl Hash for BorrowedStack<'_> {
     /// Must agree with the derived hash of [`RawStack`].
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
-        (self.python, self.python_ending).hash(state);
+        (self.python, self.python_ending, self.lock_holder).hash(state);
     }
 }
 
@@ -94,6 +97,7 @@ impl Equivalent<RawStack> for BorrowedStack<'_> {
     fn equivalent(&self, key: &RawStack) -> bool {
         (self.image, self.on_cpu, self.has_gap, self.ending, self.python_ending)
             == (key.image, key.on_cpu, key.has_gap, key.ending, key.python_ending)
+            && self.lock_holder == key.lock_holder
             && *self.python == *key.python
             && *self.kernel == *key.kernel
             && *self.user == *key.user
@@ -214,6 +218,7 @@ mod tests {
             ending: Ending::Complete,
             python: &[],
             python_ending: PythonEnding::Complete,
+            lock_holder: None,
         };
         let mut window = Window::default();
         assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));

@@ -467,6 +467,9 @@ impl Books {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
+        if let Some(state) = event.python_thread {
+            self.shared.runtimes.python.note_thread(event.image, state, event.thread);
+        }
         let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
         if event.user.addresses.is_empty() || !is_new && !is_cut {
             return;

@@ -29,7 +29,9 @@ use std::time::Instant;
 
 use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World};
-use crate::profile::{CodeKind, Frame, FrameKind, LossReason, ProcessId, Profile, Reason, Sample, Stack, State};
+use crate::profile::{
+    CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
+};
 use crate::runtime::Runtimes;
 use code_kind::code_kind;
 use engine::Engine;
@@ -93,9 +95,13 @@ impl Symbolizer {
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();
+        let names: HashMap<ThreadId, &Task> = window.tasks.iter().map(|task| (task.thread, task.as_ref())).collect();
         for stack in &window.stacks {
             let is_kernel = kernel_processes.contains(&stack.image.process);
-            let (frames, image) = self.resolve_stack(stack, is_kernel, registry, world);
+            let (mut frames, image) = self.resolve_stack(stack, is_kernel, registry, world);
+            if let Some(holder) = stack.lock_holder {
+                frames.insert(0, self.lock_marker(stack.image, holder, &names));
+            }
             book.add(frames, stack, image.as_deref());
         }
         book.into_profile(window)
@@ -105,6 +111,16 @@ impl Symbolizer {
     pub fn usage(&self) -> SymbolizerUsage {
         let (executables, symbol_bytes) = self.native.usage();
         SymbolizerUsage { executables, symbol_bytes }
+    }
+
+    /// What a thread waited for that waited for the lock around the Python interpreter, and whom, if that is known.
+    fn lock_marker(&mut self, image: ImageId, holder: u64, names: &HashMap<ThreadId, &Task>) -> Arc<Frame> {
+        let thread = self.runtimes.python.thread(image, holder);
+        let text = match thread.and_then(|thread| names.get(&thread)) {
+            Some(task) => format!("[waits for the GIL, held by {} (tid {})]", task.thread_name, task.thread.tid),
+            None => "[waits for the GIL]".to_owned(),
+        };
+        self.shared.frame(Frame::marker(text))
     }
 
     fn resolve_stack(

@@ -57,6 +57,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         has_gap: false,
         python: [].into(),
         python_ending: PythonEnding::NoInterpreter,
+        lock_holder: None,
         ending: Ending::Complete,
     }
 }

@@ -3,8 +3,8 @@
 use profiler_common::limits::LEAF_FRAMES;
 use profiler_common::python::{self, ENTRY_WORDS};
 use profiler_common::record::{
-    self, FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED, Identity,
-    LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
+    self, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED,
+    Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
 };
 use profiler_common::unwind::stop;
 
@@ -39,6 +39,8 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         kernel: &addresses[..kernel],
         user,
         python: &room.python,
+        python_thread: (header.python_thread != 0).then_some(header.python_thread),
+        lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
         python_ending: decode_python_ending(header.python_stop),
     })
 }
@@ -189,6 +191,8 @@ mod tests {
             runq_ns: 5,
             weight_ns: 1000,
             period_ns: 1000,
+            python_thread: 0,
+            lock_holder: 0,
             kernel_frames: 1,
             user_frames: 2,
             kind: STACK_OFF_CPU,

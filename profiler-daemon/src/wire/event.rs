@@ -29,6 +29,10 @@ pub struct StackEvent<'a> {
     pub python: &'a [PythonFrame],
     /// Why they end where they do.
     pub python_ending: PythonEnding,
+    /// The thread's state in the Python interpreter, if it has one.
+    pub python_thread: Option<u64>,
+    /// If the thread waited for the lock around the interpreter: the state of the thread that held it then.
+    pub lock_holder: Option<u64>,
 }
 
 /// Where stacks are decoded, one after the other.

@@ -16,7 +16,7 @@ use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::version::Version;
 use crate::process::{Image, RecentMap, World};
-use crate::profile::{ImageId, PythonFrame, Reason};
+use crate::profile::{ImageId, PythonFrame, Reason, ThreadId};
 use crate::runtime::limits;
 
 /// The interpreters of all processes.
@@ -46,6 +46,8 @@ struct Attached {
     /// The interpreter, or why it is not supported; none if there is none.
     found: Option<Result<Python, Refusal>>,
     functions: Mutex<Functions>,
+    /// Threads by their state in the interpreter.
+    threads: Mutex<HashMap<u64, ThreadId>>,
 }
 
 /// What was seen on the stacks of one program image.
@@ -106,6 +108,22 @@ impl Pythons {
         functions.observe_call(leaf, &memory);
     }
 
+    /// Remembers which thread has a state in the interpreter of an image that was observed.
+    pub fn note_thread(&self, image: ImageId, state: u64, thread: ThreadId) {
+        let Some(attached) = lock(&self.images).find(&image).cloned() else { return };
+        let mut threads = lock(&attached.threads);
+        if threads.len() >= limits::PYTHON_THREADS && !threads.contains_key(&state) {
+            threads.clear();
+        }
+        threads.insert(state, thread);
+    }
+
+    /// The thread of a state that was seen last.
+    pub fn thread(&self, image: ImageId, state: u64) -> Option<ThreadId> {
+        let attached = lock(&self.images).find(&image).cloned()?;
+        lock(&attached.threads).get(&state).copied()
+    }
+
     /// The function of a frame that was observed, or why it is not known.
     pub fn resolve(&self, image: ImageId, frame: &PythonFrame) -> Result<PythonFunction, Reason> {
         let attached = lock(&self.images).find(&image).cloned().ok_or(Reason::ProcessGone)?;
@@ -130,7 +148,7 @@ impl Attached {
         let mut detected = detect(image.id.process.pid, &image.mappings, world);
         detected.sort_by_key(|detected| detected.found.is_err());
         let found = detected.into_iter().next().map(|detected| detected.found);
-        Self { revision: image.revision, found, functions: Mutex::new(functions) }
+        Self { revision: image.revision, found, functions: Mutex::new(functions), threads: Mutex::default() }
     }
 
     fn python(&self) -> Option<&Python> {
