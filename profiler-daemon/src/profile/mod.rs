@@ -13,6 +13,7 @@ pub mod state;
 pub mod task;
 pub mod time;
 pub mod totals;
+pub mod wait_detail;
 
 pub use ending::Ending;
 pub use frame::{Frame, FrameKind, Name, Reason};
@@ -24,6 +25,7 @@ pub use state::{CodeKind, State, WaitClass};
 pub use task::{ImageId, ProcessId, Task, ThreadId};
 pub use time::{TimeRange, Timestamp};
 pub use totals::TaskTotals;
+pub use wait_detail::WaitDetail;
 
 use std::sync::Arc;
 

@@ -33,6 +33,7 @@ use crate::profile::{
     CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
 };
 use crate::runtime::Runtimes;
+use crate::runtime::python::waits;
 use code_kind::code_kind;
 use engine::Engine;
 use frames::Shared;
@@ -170,7 +171,8 @@ impl StackBook {
         let code = code_kind(frames.first().map(AsRef::as_ref), image);
         let key = frames.iter().map(Arc::as_ptr).collect();
         let stack = *self.known.entry(key).or_insert_with(|| {
-            self.stacks.push(Stack::new(frames));
+            let wait = raw.lock_holder.map_or_else(|| waits::detail_of(&frames).copied(), |_| Some(waits::GIL));
+            self.stacks.push(Stack::new(frames).with_wait(wait));
             (self.stacks.len() - 1) as u32
         });
         let process_gone = image.is_none() && !raw.user.is_empty();

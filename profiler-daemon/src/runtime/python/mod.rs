@@ -23,6 +23,7 @@ pub mod refusal;
 pub mod text;
 pub mod threads;
 pub mod version;
+pub mod waits;
 
 pub use code::{CodeObject, Unnamed};
 pub use detect::{Detected, Python, detect};
