@@ -224,8 +224,12 @@ record! {
         pub process_name: [u8; 16],
         /// Bits of `FLAG_*`.
         pub flags: u32,
-        /// Zero.
-        pub padding: u32,
+        /// The account of the wait in progress, with `waits_since_ns`.
+        pub waits_for: u32,
+        /// When the wait in progress began, on the monotonic clock; zero if the thread is not off CPU.
+        pub waits_since_ns: u64,
+        /// The thread pointer, by which user space knows the thread.
+        pub thread_pointer: u64,
     }
 }
 

@@ -10,8 +10,8 @@ use profiler_common::unwind::walk::{Code, Process, step};
 use profiler_common::unwind::x86_64::X86_64;
 
 use crate::code::{self, Current};
-use crate::{offsets, python};
 use crate::task::Task;
+use crate::{offsets, python};
 
 /// Words of a room for frames: a power of two, so that a masked index is in bounds.
 pub const ROOM_WORDS: usize = 2048;

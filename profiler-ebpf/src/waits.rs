@@ -1,7 +1,9 @@
 //! Why a thread is about to block: gathers what the classification needs, and no more.
 
 use profiler_common::classify::{Blocked, classify};
-use profiler_common::record::{FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account};
+use profiler_common::record::{
+    FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account,
+};
 use profiler_common::syscall;
 
 use crate::task::{Registers, Task};

@@ -70,7 +70,7 @@ impl<'a> BorrowedStack<'a> {
         }
     }
 
-    fn to_owned_stack(self) -> RawStack {
+    pub(super) fn to_owned_stack(self) -> RawStack {
         RawStack {
             image: self.image,
             on_cpu: self.on_cpu,

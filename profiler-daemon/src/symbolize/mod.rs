@@ -133,7 +133,7 @@ impl Symbolizer {
     ) -> (Vec<Arc<Frame>>, Option<Arc<Image>>) {
         let mut frames = Vec::with_capacity(stack.kernel.len() + stack.user.len());
         self.kernel.resolve(&stack.kernel, stack.on_cpu, &mut self.engine, &mut self.shared, &mut frames);
-        if stack.user.is_empty() && !is_kernel {
+        if stack.user.is_empty() && stack.python.is_empty() && !is_kernel {
             frames.push(self.shared.unknown(FrameKind::Native, Reason::NoUserStack, None, 0));
         }
         let mut user = UserFrames {

@@ -4,12 +4,15 @@ use profiler_common::limits::LEAF_FRAMES;
 use profiler_common::python::{self, ENTRY_WORDS};
 use profiler_common::record::{
     self, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED,
-    Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
+    Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader, account,
 };
 use profiler_common::unwind::stop;
 
 use super::python::place_frames;
-use super::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack};
+use super::{
+    Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
+    WaitInProgress,
+};
 use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, ThreadId, WaitClass};
 
 /// Decodes one record of the ring of stacks; `None` if it is malformed. Frames that do not lie in order are put in order
@@ -130,6 +133,7 @@ pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
         thread_name: text(&record.thread_name),
         process_name: text(&record.process_name),
         kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
+        wait: None,
     };
     Some(LifecycleEvent::Ended(Box::new(Ended { account, exited: record.kind == LIFECYCLE_EXIT })))
 }
@@ -145,7 +149,17 @@ pub fn decode_snapshot(record: &Snapshot) -> Account {
         thread_name: text(&record.thread_name),
         process_name: text(&record.process_name),
         kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
+        wait: decode_wait(record),
     }
+}
+
+fn decode_wait(record: &Snapshot) -> Option<WaitInProgress> {
+    let waits_for = u8::try_from(record.waits_for).ok().filter(|account| account::is_wait(*account))?;
+    (record.waits_since_ns != 0).then_some(WaitInProgress {
+        class: WaitClass::from_number(waits_for),
+        since_ns: record.waits_since_ns,
+        thread_pointer: record.thread_pointer,
+    })
 }
 
 fn process_of(identity: &record::Identity) -> ProcessId {

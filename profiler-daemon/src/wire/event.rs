@@ -114,6 +114,19 @@ pub struct Account {
     pub process_name: String,
     /// Whether it is a thread of the kernel.
     pub kernel: bool,
+    /// The wait in progress, if the thread is blocked.
+    pub wait: Option<WaitInProgress>,
+}
+
+/// A wait that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitInProgress {
+    /// Why.
+    pub class: WaitClass,
+    /// When it began, or the attach if that was later, on the monotonic clock.
+    pub since_ns: u64,
+    /// By which user space knows the thread.
+    pub thread_pointer: u64,
 }
 
 /// A change in the life of a thread.

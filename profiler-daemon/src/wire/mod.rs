@@ -9,4 +9,5 @@ mod python;
 pub use decode::{decode_lifecycle, decode_snapshot, decode_stack};
 pub use event::{
     Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
+    WaitInProgress,
 };

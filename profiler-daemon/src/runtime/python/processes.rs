@@ -3,17 +3,19 @@
 //! Code objects are read when a stack with a new one arrives, while the process lives; a window is named later, perhaps
 //! after its end. What was read is kept per program image, under the address and the fingerprint the kernel half saw.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use profiler_common::python::ENTRY_WORDS;
 use profiler_common::python::interpreter::Interpreter;
 
 use super::code::{CodeObject, Unnamed};
 use super::detect::{Python, detect};
 use super::memory::ProcessMemory;
 use super::refusal::Refusal;
+use super::threads::{list_states, read_thread};
 use super::version::Version;
 use crate::process::{Image, RecentMap, World};
 use crate::profile::{ImageId, PythonFrame, Reason, ThreadId};
@@ -106,6 +108,26 @@ impl Pythons {
         let mut functions = lock(&attached.functions);
         frames.iter().for_each(|frame| functions.observe(frame, python, &memory));
         functions.observe_call(leaf, &memory);
+    }
+
+    /// The frames of threads that wait, by their thread pointers, read from outside; of those that have any.
+    pub fn waiting_frames(
+        &self,
+        image: &Image,
+        wanted: &HashSet<u64>,
+        world: &dyn World,
+    ) -> Vec<(u64, Vec<PythonFrame>)> {
+        let attached = self.attach(image, world);
+        let Some(python) = attached.python() else { return Vec::new() };
+        let memory = ProcessMemory::new(image.id.process.pid, world);
+        let is_wanted = |state: &u64| {
+            memory.read_field(*state, python.interpreter.thread_id).is_some_and(|pointer| wanted.contains(&pointer))
+        };
+        let states = list_states(python, &memory).into_iter().filter(is_wanted);
+        let threads = states.filter_map(|state| read_thread(state, python, &memory));
+        let frames: Vec<_> = threads.map(|thread| (thread.thread_pointer, frames_of(&thread.entries))).collect();
+        frames.iter().for_each(|(_, frames)| self.observe(image, frames, world));
+        frames
     }
 
     /// Remembers which thread has a state in the interpreter of an image that was observed.
@@ -216,6 +238,19 @@ impl Drop for Functions {
 
 /// What an entry takes besides its code object.
 const ENTRY_BYTES: usize = 128;
+
+/// Frames without the markers between them, whose native frames are not known.
+fn frames_of(entries: &[[u64; ENTRY_WORDS]]) -> Vec<PythonFrame> {
+    let frames = entries.iter().filter(|[code, ..]| *code != 0);
+    frames
+        .map(|[code, instruction, fingerprint]| PythonFrame {
+            code: *code,
+            instruction: *instruction,
+            fingerprint: *fingerprint,
+            place: None,
+        })
+        .collect()
+}
 
 /// Whether an instruction lies in what was read: a free-threaded interpreter may have made a copy since. What could not be
 /// read is not tried again.
