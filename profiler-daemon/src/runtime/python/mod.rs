@@ -10,6 +10,8 @@
 pub mod code;
 mod debug_offsets;
 pub mod detect;
+#[cfg(test)]
+mod fixture;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod image;
@@ -19,6 +21,8 @@ pub mod line_table;
 mod live_tests;
 pub mod memory;
 pub mod refusal;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod threads;
 pub mod version;
