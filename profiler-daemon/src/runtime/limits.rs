@@ -31,8 +31,7 @@ pub const PYTHON_LINE_TABLE_BYTES: usize = 64 << 10;
 /// Copies of one code object's instructions, one per thread that ran it, that are searched for an instruction; one in a
 /// further copy has no line.
 pub const PYTHON_CODE_COPIES: usize = 1024;
-/// Steps of a search through the threads of a process's interpreters: beyond that the lists count as circular, and
-/// further threads are not seen.
+/// Steps of a search through the threads of a process's interpreters; what lies beyond is not seen.
 pub const PYTHON_THREADS: usize = 65_536;
 /// Python frames of one thread read from outside; outer ones are left out.
 pub const PYTHON_FRAMES: usize = 1024;
@@ -42,3 +41,5 @@ pub const PYTHON_CODE_BYTES: usize = 128 << 20;
 
 /// Innermost instructions remembered of one process. Beyond it they are looked at again.
 pub const PYTHON_CALLS: usize = 65_536;
+/// Python frames of all threads of a process read from outside at once, and one thread's more; further threads are left out.
+pub const PYTHON_ENTRIES: usize = 1 << 18;

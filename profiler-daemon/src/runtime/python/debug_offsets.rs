@@ -1,7 +1,7 @@
 //! The layout an interpreter publishes of itself: `_Py_DebugOffsets`, at the beginning of its runtime's state (3.13 on).
 //!
 //! It does not describe itself: which fields it has depends on the minor version, and each minor version so far only added
-//! some ([3.13](https://github.com/python/cpython/blob/v3.13.0/Include/internal/pycore_runtime.h#L47),
+//! some ([3.13](https://github.com/python/cpython/blob/v3.13.0/Include/internal/pycore_runtime.h),
 //! [3.14](https://github.com/python/cpython/blob/v3.14.0/Include/internal/pycore_debug_offsets.h)). So it is read by the
 //! table of its version and believed only if it agrees with all that is known otherwise. Patch levels moved fields, which is
 //! why it is read and not kept here.
@@ -211,5 +211,114 @@ fn thread_key(minor: u8) -> Option<u32> {
         13 => Some(2160),
         14 => Some(2336),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::python::fixture::{MadeUp, PID, RUNTIME};
+    use crate::runtime::python::fuzzing::MEMORY_AT;
+
+    /// Fields of a free-threaded 3.14, as its headers have them; the others are eight here.
+    const FREE_THREADED_3_14: &[(&str, &str, u64)] = &[
+        ("runtime", "size", 365_624),
+        ("runtime", "interpreters_head", 808),
+        ("interpreter", "size", 249_976),
+        ("interpreter", "threads_head", 7344),
+        ("interpreter", "next", 7272),
+        ("interpreter", "gc", 7408),
+        ("interpreter", "ceval_gil", 16),
+        ("thread", "size", 832),
+        ("thread", "current_frame", 72),
+        ("thread", "thread_id", 152),
+        ("thread", "native_thread_id", 160),
+        ("frame", "size", 88),
+        ("frame", "executable", 0),
+        ("frame", "instr_ptr", 56),
+        ("frame", "owner", 78),
+        ("code", "size", 240),
+        ("code", "filename", 128),
+        ("code", "name", 136),
+        ("code", "qualname", 144),
+        ("code", "linetable", 152),
+        ("code", "firstlineno", 84),
+        ("code", "co_code_adaptive", 232),
+        ("code", "co_tlbc", 224),
+        ("object", "size", 32),
+        ("object", "ob_type", 24),
+        ("bytes", "size", 56),
+        ("bytes", "ob_size", 32),
+        ("bytes", "ob_sval", 48),
+        ("unicode", "size", 80),
+        ("unicode", "state", 48),
+        ("unicode", "length", 32),
+        ("unicode", "asciiobject_size", 56),
+        ("gc", "size", 264),
+        ("gc", "collecting", 192),
+    ];
+
+    fn version() -> Version {
+        Version::from_number(0x030e_00f0)
+    }
+
+    /// The words an interpreter publishes, with the one behind them; later fields replace earlier ones.
+    fn words(fields: &[(&str, &str, u64)]) -> Vec<u64> {
+        let known = FIELDS.iter().filter(|(since, ..)| *since <= version().minor);
+        let names = known.flat_map(|(_, group, names)| names.iter().map(move |name| (*group, *name)));
+        let value = |name| fields.iter().rfind(|(group, field, _)| (*group, *field) == name).map_or(8, |found| found.2);
+        let header = [u64::from_le_bytes(*COOKIE), 0x030e_00f0, 1];
+        header.into_iter().chain(names.map(value)).chain([1]).collect()
+    }
+
+    fn read_words(words: &[u64]) -> Result<(Interpreter, Layout), Refusal> {
+        let mut made = MadeUp::interpreter(0, 0);
+        made.put_words(RUNTIME, words);
+        let world = made.world();
+        read(MEMORY_AT + RUNTIME, 365_624, version(), &ProcessMemory::new(PID, &world))
+    }
+
+    #[test]
+    fn what_is_published_has_the_length_it_has_in_each_version() {
+        for (minor, bytes) in [(13, 584), (14, 760), (15, 888)] {
+            assert_eq!(8 * (HEADER_WORDS + field_count(minor)), bytes);
+        }
+    }
+
+    #[test]
+    fn a_free_threaded_interpreter_has_larger_headers_and_copies_of_code() {
+        let (interpreter, layout) = read_words(&words(FREE_THREADED_3_14)).unwrap();
+        assert_eq!((interpreter.frame_owner, interpreter.frame_bytes, interpreter.thread_bytes), (78, 80, 832));
+        assert_eq!((interpreter.object_type, interpreter.code_lines), (24, 152));
+        assert_eq!(layout.instructions, Instructions::Copied { at: 232, copies: 224 });
+        assert_eq!((layout.text.kind_bit, layout.text.compact_bit, layout.text.ascii_bit), (8, 11, 12));
+        assert_eq!((layout.text.ascii_bytes, layout.text.compact_bytes, layout.thread_key), (56, 72, Some(2336)));
+        assert_eq!(layout.is_collecting, Place::Interpreter(7600));
+        assert!(layout.is_free_threaded);
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_the_symbols_is_not_believed() {
+        let refused = Err(Refusal::UnknownLayout(version()));
+        for change in [
+            ("runtime", "size", 365_625),
+            ("interpreter", "threads_head", 249_976),
+            ("thread", "thread_id", u64::MAX),
+            ("frame", "owner", 88),
+            ("frame", "previous", 4),
+            ("frame", "instr_ptr", 60),
+            ("code", "linetable", 160),
+            ("code", "name", 132),
+            ("code", "firstlineno", 200),
+            ("object", "ob_type", 32),
+        ] {
+            assert_eq!(read_words(&words(&[FREE_THREADED_3_14, &[change]].concat())), refused, "{change:?}");
+        }
+        let intact = words(FREE_THREADED_3_14);
+        for (at, word) in [(0, 0), (1, 0x030e_01f0), (2, 2), (intact.len() - 1, 2)] {
+            let mut damaged = intact.clone();
+            damaged[at] = word;
+            assert_eq!(read_words(&damaged), refused, "word {at}");
+        }
     }
 }

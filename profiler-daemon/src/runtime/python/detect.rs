@@ -1,7 +1,7 @@
 //! Finding the interpreters of a process: in its memory alone, by the symbols they export.
 //!
 //! Any executable may hold one: the program itself, `libpython`, a program that embeds it under a name of its own. So each
-//! mapped executable is asked for `_PyRuntime`; one without is done with after five short reads. An interpreter that has
+//! mapped executable is asked for `_PyRuntime`; one without is done with after seven short reads. An interpreter that has
 //! not started yet is found, too, since its threads appear later.
 
 use std::collections::HashSet;

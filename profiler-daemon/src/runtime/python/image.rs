@@ -49,7 +49,7 @@ pub struct LoadedImage {
 /// How symbols are found by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Index {
-    Gnu(u64),
+    Gnu(GnuTable),
     SystemV(u64),
 }
 
@@ -92,43 +92,38 @@ impl LoadedImage {
         let dynamic = segments.find(|segment| u32_at(segment, 0) == SEGMENT_DYNAMIC)?;
         let length = u64_at(dynamic, 40).min(limits::PYTHON_DYNAMIC_BYTES as u64) as usize;
         let entries = memory.read_bytes(bias.wrapping_add(u64_at(dynamic, 16)), length)?;
-        Self::from_dynamic(bias, &entries)
+        Self::from_dynamic(bias, &entries, memory)
     }
 
-    fn from_dynamic(bias: u64, entries: &[u8]) -> Option<Self> {
+    fn from_dynamic(bias: u64, entries: &[u8], memory: &ProcessMemory<'_>) -> Option<Self> {
         let pairs = entries.chunks_exact(16).map(|entry| (u64_at(entry, 0), u64_at(entry, 8)));
         let pairs: Vec<_> = pairs.take_while(|(tag, _)| *tag != TAG_END).collect();
         // glibc makes addresses of what it reads here, musl leaves the file's.
         let place = |value: u64| if value < bias { value.wrapping_add(bias) } else { value };
         let find = |tag| pairs.iter().find(|(known, _)| *known == tag).map(|(_, value)| place(*value));
-        let index = find(TAG_GNU_HASH).map(Index::Gnu).or_else(|| find(TAG_HASH).map(Index::SystemV))?;
+        let index = match find(TAG_GNU_HASH) {
+            Some(table) => Index::Gnu(GnuTable::read(table, memory)?),
+            None => Index::SystemV(find(TAG_HASH)?),
+        };
         Some(Self { bias, symbols: find(TAG_SYMBOLS)?, names: find(TAG_NAMES)?, index })
     }
 
     /// The symbol of this name, if the executable defines and exports one.
     pub fn find(&self, name: &str, memory: &ProcessMemory<'_>) -> Option<Symbol> {
         match self.index {
-            Index::Gnu(table) => self.find_by_gnu_hash(table, name, memory),
+            Index::Gnu(table) => self.find_by_gnu_hash(&table, name, memory),
             Index::SystemV(table) => self.find_by_hash(table, name, memory),
         }
     }
 
-    fn find_by_gnu_hash(&self, table: u64, name: &str, memory: &ProcessMemory<'_>) -> Option<Symbol> {
-        let mut header = [0; 16];
-        memory.read(table, &mut header)?;
-        let [buckets, first, filter, shift] = [0, 4, 8, 12].map(|at| u32_at(&header, at));
+    fn find_by_gnu_hash(&self, table: &GnuTable, name: &str, memory: &ProcessMemory<'_>) -> Option<Symbol> {
         let hash = gnu_hash(name);
-        let word = memory.read_u64(table.wrapping_add(16 + 8 * u64::from(hash / 64).checked_rem(filter.into())?))?;
-        let bits = [hash, hash.checked_shr(shift).unwrap_or_default()];
-        if bits.iter().any(|bit| word >> (bit % 64) & 1 == 0) {
+        if !table.may_have(hash, memory)? {
             return None;
         }
-        let chains = table.wrapping_add(16 + 8 * u64::from(filter));
-        let bucket = chains.wrapping_add(4 * u64::from(hash.checked_rem(buckets)?));
-        let chains = chains.wrapping_add(4 * u64::from(buckets));
-        let start = memory.read_u32(bucket)?;
-        for number in (start.max(1)..=u32::MAX).take(limits::PYTHON_SYMBOL_CHAIN) {
-            let found = memory.read_u32(chains.wrapping_add(4 * u64::from(number.checked_sub(first)?)))?;
+        let chain = table.first_of(hash, memory)?..=u32::MAX;
+        for number in chain.take(limits::PYTHON_SYMBOL_CHAIN) {
+            let found = table.hash_of(number, memory)?;
             if found | 1 == hash | 1
                 && let Some(symbol) = self.read_symbol(number, name, memory)
             {
@@ -169,7 +164,52 @@ impl LoadedImage {
     }
 }
 
-fn gnu_hash(name: &str) -> u32 {
+/// The hash table GNU's linkers make: a filter that tells most absent names, and chains of hashes in the order of symbols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct GnuTable {
+    filter: u64,
+    filter_words: u32,
+    shift: u32,
+    buckets: u64,
+    bucket_count: u32,
+    chains: u64,
+    /// The symbols before this one are in no chain.
+    first: u32,
+}
+
+impl GnuTable {
+    fn read(address: u64, memory: &ProcessMemory<'_>) -> Option<Self> {
+        let mut header = [0; 16];
+        memory.read(address, &mut header)?;
+        let [bucket_count, first, filter_words, shift] = [0, 4, 8, 12].map(|at| u32_at(&header, at));
+        let filter = address.wrapping_add(16);
+        let buckets = filter.wrapping_add(8 * u64::from(filter_words));
+        let chains = buckets.wrapping_add(4 * u64::from(bucket_count));
+        Some(Self { filter, filter_words, shift, buckets, bucket_count, chains, first })
+    }
+
+    /// Whether a symbol of this hash may be there.
+    fn may_have(&self, hash: u32, memory: &ProcessMemory<'_>) -> Option<bool> {
+        let word = u64::from((hash / 64).checked_rem(self.filter_words)?);
+        let word = memory.read_u64(self.filter.wrapping_add(8 * word))?;
+        let bits = [hash, hash.checked_shr(self.shift)?];
+        Some(bits.iter().all(|bit| word >> (bit % 64) & 1 == 1))
+    }
+
+    /// The number of the first symbol of the hash's chain.
+    fn first_of(&self, hash: u32, memory: &ProcessMemory<'_>) -> Option<u32> {
+        let bucket = u64::from(hash.checked_rem(self.bucket_count)?);
+        memory.read_u32(self.buckets.wrapping_add(4 * bucket)).filter(|number| *number >= self.first.max(1))
+    }
+
+    /// The hash of a symbol; its lowest bit says whether the chain ends with it.
+    fn hash_of(&self, number: u32, memory: &ProcessMemory<'_>) -> Option<u32> {
+        memory.read_u32(self.chains.wrapping_add(4 * u64::from(number.checked_sub(self.first)?)))
+    }
+}
+
+/// The hash of a name in such a table.
+pub(super) fn gnu_hash(name: &str) -> u32 {
     name.bytes().fold(5381u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(byte.into()))
 }
 

@@ -10,6 +10,8 @@
 pub mod code;
 mod debug_offsets;
 pub mod detect;
+#[cfg(test)]
+mod fixture;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod image;
@@ -20,6 +22,8 @@ mod live_tests;
 pub mod memory;
 pub mod processes;
 pub mod refusal;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod threads;
 pub mod version;

@@ -3,6 +3,8 @@
 //! The steps are those of the kernel half. The threads run on meanwhile, so a stack may be torn; one of a thread that
 //! waits is not.
 
+use std::collections::HashSet;
+
 use profiler_common::python::thread::Search;
 use profiler_common::python::walk::Walk;
 use profiler_common::python::{ENTRY_WORDS, stop};
@@ -26,9 +28,19 @@ pub struct ThreadFrames {
     pub stop: u8,
 }
 
-/// The frames of every thread, subinterpreters' included.
+/// The frames of every thread, subinterpreters' included; not of further ones once there are more entries than the limit.
 pub fn read_threads(python: &Python, memory: &ProcessMemory<'_>) -> Vec<ThreadFrames> {
-    list_states(python, memory).into_iter().filter_map(|state| read_thread(state, python, memory)).collect()
+    let mut threads = Vec::new();
+    let mut entries = 0;
+    for state in list_states(python, memory) {
+        let Some(thread) = read_thread(state, python, memory) else { continue };
+        entries += thread.entries.len();
+        threads.push(thread);
+        if entries > limits::PYTHON_ENTRIES {
+            break;
+        }
+    }
+    threads
 }
 
 /// The states of all threads.
@@ -36,12 +48,14 @@ pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u6
     /// No thread has this thread pointer, so that the search goes on to the end.
     const NOBODY: u64 = u64::MAX;
     let mut memory = *memory;
+    let mut seen = HashSet::new();
     let mut states = Vec::new();
     let Some(mut search) = Search::start(&python.interpreter, &mut memory) else { return states };
     for _ in 0..limits::PYTHON_THREADS {
-        if search.thread != 0 {
-            states.push(search.thread);
+        if search.thread != 0 && !seen.insert(search.thread) {
+            break;
         }
+        states.extend(Some(search.thread).filter(|thread| *thread != 0));
         if search.step(NOBODY, &python.interpreter, &mut memory) != stop::GOES_ON {
             break;
         }

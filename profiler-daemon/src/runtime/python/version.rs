@@ -39,8 +39,8 @@ impl Version {
     /// The version that sizes of objects tell, for those that have no number of their own (before 3.11).
     ///
     /// The size of a type object is part of the stable interface of each minor version
-    /// ([3.8](https://github.com/python/cpython/blob/v3.8.18/Include/cpython/object.h#L177),
-    /// [3.9](https://github.com/python/cpython/blob/v3.9.18/Include/cpython/object.h#L192)); 3.9 and 3.10 are told apart by
+    /// ([3.8](https://github.com/python/cpython/blob/v3.8.18/Include/cpython/object.h),
+    /// [3.9](https://github.com/python/cpython/blob/v3.9.18/Include/cpython/object.h)); 3.9 and 3.10 are told apart by
     /// the size of the runtime's state.
     pub fn from_sizes(type_bytes: u64, runtime_bytes: u64) -> Result<Self, Refusal> {
         match (type_bytes, runtime_bytes) {
