@@ -12,7 +12,7 @@ use super::separate::Origin;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Frame, FrameKind, Name, Reason};
+use crate::profile::{Activity, Frame, FrameKind, Name, Reason};
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
@@ -45,7 +45,9 @@ impl UserFrames<'_> {
                 None => frames.push(self.shared.unknown(FrameKind::Native, Reason::ProcessGone, None, address.0)),
             }
         }
-        self.mark_interpreter(&mut frames[before..]);
+        if image.as_ref().is_some_and(|image| image.is_python) {
+            self.mark_interpreter(&mut frames[before..]);
+        }
         if let Some(marker) = stack.ending.marker() {
             frames.push(self.shared.frame(Frame::marker(marker)));
         }
@@ -98,15 +100,14 @@ impl UserFrames<'_> {
             module: None,
             address: managed.start.0,
             inlined: false,
+            activity: Activity::Running,
+            source: None,
         };
         self.shared.frame(frame)
     }
 
-    /// Where Python functions are on the stack, the frames of the interpreter run on behalf of them.
+    /// In a Python process, the frames of the interpreter's own module run on behalf of Python functions, known or not.
     fn mark_interpreter(&mut self, frames: &mut [Arc<Frame>]) {
-        if !frames.iter().any(|frame| frame.kind == FrameKind::Python) {
-            return;
-        }
         for frame in frames {
             if frame.kind == FrameKind::Native && frame.module.as_deref().is_some_and(is_python_file) {
                 *frame = self.shared.frame(Frame { kind: FrameKind::Interpreter, ..Frame::clone(frame) });
