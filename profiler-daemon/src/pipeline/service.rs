@@ -89,7 +89,8 @@ impl Service {
         let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
-        threads.start("namer", move || namer::run(&to_store, to_name, kept.debuginfod))?;
+        let symbols = (kept.debuginfod, settings.source_text);
+        threads.start("namer", move || namer::run(&to_store, to_name, symbols))?;
         Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads }))
     }
 

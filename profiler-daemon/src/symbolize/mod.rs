@@ -17,6 +17,7 @@ mod mini_symbols;
 mod module;
 mod native;
 mod separate;
+mod source;
 mod symbol_file;
 mod user;
 
@@ -39,6 +40,7 @@ use engine::Engine;
 use frames::Shared;
 use kernel::KernelFrames;
 use native::Native;
+use source::Sources;
 use user::UserFrames;
 
 /// Names the addresses of stacks, and remembers names from window to window. Not `Send`.
@@ -48,6 +50,7 @@ pub struct Symbolizer {
     shared: Shared,
     kernel: KernelFrames,
     native: Native,
+    sources: Option<Sources>,
     runtimes: Arc<Runtimes>,
 }
 
@@ -80,8 +83,15 @@ impl Symbolizer {
             shared: Shared::new(),
             kernel: KernelFrames::new(),
             native: Native::new(debuginfod),
+            sources: Some(Sources::new()),
             runtimes,
         }
+    }
+
+    /// The same symbolizer, which reads no source files unless `shown`.
+    pub fn with_source_text(mut self, shown: bool) -> Self {
+        self.sources = shown.then(Sources::new);
+        self
     }
 
     /// Reads the kernel's symbols now, which takes a tenth of a second, and not when the first window is named.
@@ -104,6 +114,9 @@ impl Symbolizer {
                 frames.insert(0, self.lock_marker(stack.image, holder, &names));
             }
             book.add(frames, stack, image.as_deref());
+        }
+        if let Some(sources) = &mut self.sources {
+            sources.end_window();
         }
         book.into_profile(window)
     }
@@ -146,6 +159,9 @@ impl Symbolizer {
             now: Instant::now(),
         };
         let image = user.resolve(stack, &mut frames);
+        if let (Some(sources), Some(image)) = (&mut self.sources, &image) {
+            sources.annotate(&mut frames, image, world, &mut self.shared);
+        }
         (frames, image)
     }
 }
@@ -168,7 +184,7 @@ struct StackEntry {
 
 impl StackBook {
     fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>) {
-        let code = code_kind(frames.first().map(AsRef::as_ref), image);
+        let code = code_kind(&frames, image);
         let key = frames.iter().map(Arc::as_ptr).collect();
         let stack = *self.known.entry(key).or_insert_with(|| {
             let wait = raw.lock_holder.map_or_else(|| waits::detail_of(&frames).copied(), |_| Some(waits::GIL));

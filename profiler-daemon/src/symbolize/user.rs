@@ -12,7 +12,8 @@ use super::separate::Origin;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
+use crate::profile::{Activity, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
+use crate::runtime::python::PythonFunction;
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
@@ -56,7 +57,9 @@ impl UserFrames<'_> {
             }
         }
         self.resolve_python(stack, python.take_rest(), frames);
-        self.mark_interpreter(&mut frames[before..]);
+        if image.as_ref().is_some_and(|image| image.is_python) {
+            self.mark_interpreter(&mut frames[before..]);
+        }
         if let Some(marker) = stack.ending.marker() {
             frames.push(self.shared.frame(Frame::marker(marker)));
         }
@@ -66,7 +69,8 @@ impl UserFrames<'_> {
     /// Names Python frames; behind the last one there is, a frame says if more are missing.
     fn resolve_python(&mut self, stack: &RawStack, run: &[PythonFrame], frames: &mut Vec<Arc<Frame>>) {
         for frame in run {
-            frames.push(self.python_frame(stack.image, frame));
+            let is_innermost = stack.python.first().is_some_and(|innermost| std::ptr::eq(innermost, frame));
+            frames.push(self.python_frame(stack.image, frame, is_innermost));
         }
         if let (Some(last), Some(marker)) = (run.last(), stack.python_ending.marker())
             && stack.python.last().is_some_and(|outermost| std::ptr::eq(outermost, last))
@@ -75,24 +79,26 @@ impl UserFrames<'_> {
         }
     }
 
-    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame) -> Arc<Frame> {
+    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame, is_innermost: bool) -> Arc<Frame> {
         match self.runtimes.python.resolve(image, frame) {
-            Ok(function) => {
-                let name = Name::Known(self.shared.text(&function.name));
-                let file = Some(self.shared.text(&function.file));
-                let (line, address) = (function.line, frame.code);
-                self.shared.frame(Frame {
-                    kind: FrameKind::Python,
-                    name,
-                    file,
-                    line,
-                    module: None,
-                    address,
-                    inlined: false,
-                })
-            }
+            Ok(function) => self.named_python(&function, frame.code, is_innermost),
             Err(reason) => self.shared.unknown(FrameKind::Python, reason, None, frame.code),
         }
+    }
+
+    fn named_python(&mut self, function: &PythonFunction, address: u64, is_innermost: bool) -> Arc<Frame> {
+        let frame = Frame {
+            kind: FrameKind::Python,
+            name: Name::Known(self.shared.text(&function.name)),
+            file: Some(self.shared.text(&function.file)),
+            line: function.line,
+            module: None,
+            address,
+            inlined: false,
+            activity: if is_innermost && function.calling { Activity::Calling } else { Activity::Running },
+            source: None,
+        };
+        self.shared.frame(frame)
     }
 
     fn resolve_one(&mut self, image: &Arc<Image>, address: Address, frames: &mut Vec<Arc<Frame>>) {
@@ -141,15 +147,14 @@ impl UserFrames<'_> {
             module: None,
             address: managed.start.0,
             inlined: false,
+            activity: Activity::Running,
+            source: None,
         };
         self.shared.frame(frame)
     }
 
-    /// Where Python functions are on the stack, the frames of the interpreter run on behalf of them.
+    /// In a Python process, the frames of the interpreter's own module run on behalf of Python functions, known or not.
     fn mark_interpreter(&mut self, frames: &mut [Arc<Frame>]) {
-        if !frames.iter().any(|frame| frame.kind == FrameKind::Python) {
-            return;
-        }
         for frame in frames {
             if frame.kind == FrameKind::Native && frame.module.as_deref().is_some_and(is_python_file) {
                 *frame = self.shared.frame(Frame { kind: FrameKind::Interpreter, ..Frame::clone(frame) });
