@@ -53,6 +53,8 @@ pub struct Entry {
     pub state: State,
     /// Whether the time is idle.
     pub idle: bool,
+    /// Of a wait whose frames tell more than its class: what it is.
+    pub detail: Option<&'static str>,
     /// Index into [`Profile::stacks`]; absent where no sample tells the stack.
     pub stack: Option<u32>,
     /// The calibrated estimate in nanoseconds.
@@ -106,6 +108,7 @@ impl Calibrated<'_> {
                 totals.idle_ns += if wait.idle && !entry.idle { moved } else { 0 };
             }
             entry.state = State::Wait(wait.class);
+            entry.detail = Some(wait.name);
             entry.idle |= wait.idle;
         }
     }
@@ -218,6 +221,7 @@ impl Share<'_> {
             task,
             state: self.sample.state,
             idle: self.sample.idle,
+            detail: None,
             stack: Some(self.sample.stack),
             ns,
             count: std::mem::take(&mut self.count),
@@ -317,7 +321,7 @@ fn residual(profile: &Profile, task: u32, state: State, ns: u64) -> Entry {
         State::OnCpu(_) if profile.tasks[task as usize].kernel => State::OnCpu(CodeKind::Kernel),
         _ => state,
     };
-    Entry { task, state, idle: false, stack: None, ns, count: 0, variance_ns2: 0.0 }
+    Entry { task, state, idle: false, detail: None, stack: None, ns, count: 0, variance_ns2: 0.0 }
 }
 
 /// Marks as much of a task's unsampled waits idle as its exact idle time exceeds its idle samples.

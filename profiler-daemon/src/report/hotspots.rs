@@ -20,6 +20,7 @@ use super::calibrate::{Calibrated, Entry, calibrate, residual_name};
 use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::loss_counts;
+use super::wait_details::WaitDetails;
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
 use crate::profile::{
@@ -234,7 +235,9 @@ pub struct HotspotRow {
     /// How many captures stand behind the row.
     pub samples: u64,
     /// The longest wait reason, if there is any.
-    pub top_wait: Option<&'static str>,
+    pub top_wait: Option<String>,
+    /// Waits that are known better than by their class, by class and what they are: `lock/gil`.
+    pub wait_detail_ns: BTreeMap<String, u64>,
     /// The time in the columns of Scalene, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scalene: Option<ScaleneRow>,
@@ -367,6 +370,7 @@ struct RowSum<'a> {
     key: RowKey,
     states: StateSum,
     leaves: CpuLeafNs,
+    waits: WaitDetails,
     lines: BTreeMap<u32, LineSum<'a>>,
     idle_ns: u64,
     samples: u64,
@@ -399,7 +403,8 @@ impl<'a> LineSum<'a> {
 impl<'a> RowSum<'a> {
     fn new(key: RowKey) -> Self {
         let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
-        Self { key, states, leaves, lines, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+        let waits = WaitDetails::default();
+        Self { key, states, leaves, waits, lines, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
     }
 
     /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
@@ -411,6 +416,7 @@ impl<'a> RowSum<'a> {
         if let Some((line, frame)) = frame.and_then(|frame| Some((frame.line?, frame))) {
             self.lines.entry(line).or_default().add(entry.ns, frame.source.as_deref());
         }
+        self.waits.add(entry);
         self.idle_ns += if entry.idle { entry.ns } else { 0 };
         self.samples += entry.count;
         self.variance_ns2 += entry.variance_ns2;
@@ -439,7 +445,8 @@ impl<'a> RowSum<'a> {
             idle_ns: self.idle_ns,
             stderr_ns: self.variance_ns2.sqrt().round() as u64,
             samples: self.samples,
-            top_wait: amounts.wait.longest_first().first().map(|(class, _)| class.name()),
+            top_wait: self.waits.longest(&amounts.wait),
+            wait_detail_ns: self.waits.by_label(),
             scalene: None,
         }
     }
@@ -687,7 +694,7 @@ mod tests {
         assert_eq!((report.total_ns, report.selection.total_ns, report.idle_hidden_ns), (1157, 1157, 1000));
         assert_eq!(report.unattributed_by, [("[steal]".to_owned(), 7), ("[unsampled net]".to_owned(), 100)].into());
         assert_eq!(report.rows[1].cpu_ns.native, 300);
-        assert_eq!((report.rows[0].top_wait, report.rows[1].top_wait), (Some("net"), None));
+        assert_eq!((report.rows[0].top_wait.clone(), report.rows[1].top_wait.clone()), (Some("net".to_owned()), None));
         assert_eq!((report.rows[0].stderr_ns, report.rows[0].samples), (4, 2));
     }
 

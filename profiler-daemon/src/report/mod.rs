@@ -15,6 +15,7 @@ pub mod filter;
 pub mod hotspots;
 pub mod span;
 pub mod table;
+mod wait_details;
 
 pub use amounts::{Amounts, CpuNs, WaitNs};
 pub use attribute::AttributionRule;

@@ -103,7 +103,7 @@ impl Hotspots {
         cells.extend(self.cpu_columns().map(|kind| of_selection(row.cpu_ns.of(kind))));
         let starved = row.runq_ns + row.throttled_ns + row.steal_ns;
         cells.extend([starved, lock, row.wait_ns.sum() - io - lock, row.total_ns, row.stderr_ns].map(of_selection));
-        cells.push(row.top_wait.unwrap_or_default().to_owned());
+        cells.push(row.top_wait.clone().unwrap_or_default());
         if self.has_leaves() {
             cells.push(escape_untrusted(row.cpu_leaf_ns.longest().unwrap_or_default()).into_owned());
         }
