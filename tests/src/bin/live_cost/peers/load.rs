@@ -55,7 +55,7 @@ impl Load {
     /// What it is called in tables.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Depths { frames, threads: 1 } => format!("C, {frames} frames"),
+            Self::Depths { frames, threads: 1 } => format!("C, {frames} frames, 1 thread"),
             Self::Depths { frames, threads } => format!("C, {frames} frames, {threads} threads"),
             Self::Python => "python3.11".to_owned(),
         }

@@ -1,23 +1,26 @@
 //! The profilers that are compared: how each is found, started on a process, stopped, and asked for its stacks.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread::sleep;
+use std::process::{Command, Stdio};
+use std::thread::{sleep, spawn};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use profiler_tests::workload::scratch;
 use profiler_tests::{Daemon, Program, poll_until, tell};
 use rustix::process::Signal;
 
 use super::stacks::{Stacks, of_folded, of_perf_script};
-use crate::meter::is_attached;
+use crate::meter::peak_resident_bytes;
 
 const START: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(120);
 
 /// What begins late, such as the first reading of a ring, has begun by then.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often a program's memory is looked at.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Bytes of the stack that `perf record` copies for each sample: what it does by itself, and the most it can.
 const COPIED_BYTES: [u32; 2] = [8192, 65528];
@@ -41,6 +44,14 @@ pub(super) enum Profiler {
     Profilerd(Daemon),
     Perf(Program, PathBuf),
     ProfileBee(Program, PathBuf),
+}
+
+/// What a profiler says at its end.
+pub(super) struct Finding {
+    /// About stacks.
+    pub(super) stacks: Stacks,
+    /// The most memory of what walks them afterwards; 0 if nothing does.
+    pub(super) resident_bytes: u64,
 }
 
 impl Kind {
@@ -90,14 +101,15 @@ impl Profiler {
     }
 
     /// Ends it; returns what it says about the stacks of the process, counting those that reach one of `roots` as complete.
-    pub(super) fn finish(self, pid: u32, roots: &[&str]) -> Result<Stacks> {
+    pub(super) fn finish(self, pid: u32, roots: &[&str]) -> Result<Finding> {
+        let found = |stacks| Finding { stacks, resident_bytes: 0 };
         match self {
             Self::Profilerd(daemon) => {
                 let path = format!("/api/v1/profile.folded?last=1h&state=cpu&idle=show&pid={pid}");
                 let folded = daemon.get_text(&path)?;
                 ensure!(folded.status == 200, "the daemon answered {}: {}", folded.status, folded.text());
                 daemon.stop()?;
-                Ok(of_folded(&folded.text(), roots))
+                Ok(found(of_folded(&folded.text(), roots)))
             }
             Self::Perf(program, file) => {
                 interrupt(program)?;
@@ -106,7 +118,7 @@ impl Profiler {
             Self::ProfileBee(program, file) => {
                 interrupt(program)?;
                 let text = std::fs::read_to_string(&file).context("profile-bee wrote no stacks")?;
-                Ok(of_folded(&text, roots))
+                Ok(found(of_folded(&text, roots)))
             }
         }
     }
@@ -132,9 +144,8 @@ fn start_profile_bee(path: &Path, pid: &str, hz: &str) -> Result<Profiler> {
     let file = scratch()?.join("peers.folded");
     let mut command = Command::new(path);
     command.args(["--dwarf", "-p", pid, "-f", hz, "-t", "3600000", "-o"]).arg(&file);
-    let program = Program::start(command)?;
-    poll_until(START, || Ok(is_attached(program.pid())?.then_some(())))
-        .with_context(|| format!("it attached nothing: {program}"))?;
+    let mut program = Program::start(command)?;
+    program.await_line(START, |line| line.starts_with("Waiting for").then_some(()))?;
     Ok(Profiler::ProfileBee(program, file))
 }
 
@@ -153,11 +164,24 @@ fn interrupt(program: Program) -> Result<()> {
 }
 
 /// Walks what perf has copied. Inlined functions are not asked for, which would take it much longer.
-fn perf_script(file: &Path, roots: &[&str]) -> Result<Stacks> {
-    let arguments = ["script", "--no-inline", "--max-stack", "1024", "-F", "comm,tid,ip,sym", "-i"];
-    let output = Command::new("perf").args(arguments).arg(file).output().context("failed to run `perf script`")?;
-    ensure!(output.status.success(), "`perf script` failed: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(of_perf_script(&String::from_utf8_lossy(&output.stdout), roots))
+fn perf_script(file: &Path, roots: &[&str]) -> Result<Finding> {
+    let mut command = Command::new("perf");
+    command.args(["script", "--no-inline", "--max-stack", "1024", "-F", "comm,tid,ip,sym", "-i"]).arg(file);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("failed to run perf")?;
+    let output = child.stdout.take().context("its output is piped")?;
+    let reader = spawn(move || std::io::read_to_string(output));
+    let mut resident_bytes = 0;
+    let status = loop {
+        // After its end there is nothing to read.
+        resident_bytes = peak_resident_bytes(child.id()).unwrap_or(0).max(resident_bytes);
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => sleep(GLANCE),
+        }
+    };
+    ensure!(status.success(), "`perf script` failed");
+    let text = reader.join().map_err(|_| anyhow!("failed to read what `perf script` printed"))??;
+    Ok(Finding { stacks: of_perf_script(&text, roots), resident_bytes })
 }
 
 /// The first file of this name where programs are.

@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::load::{Batch, Load, Running};
-use super::profiler::{Kind, Profiler};
+use super::profiler::{Finding, Kind, Profiler};
 use super::stacks::Stacks;
 use crate::meter::{
     Runs, bytes_written, children_cpu_time, cpu_time, difference, map_bytes, peak_resident_bytes, runs_of, statistics,
 };
 
 /// Rounds; odd, so that there is a median.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// Batches, of a second each, for which each profiler is watched.
 const WATCHED: usize = 5;
@@ -43,8 +43,8 @@ pub(super) struct Watched {
     pub(super) lasted: Duration,
     /// Its CPU time until it sampled, meanwhile, and from then until its stacks were text.
     pub(super) cpu: [Duration; 3],
-    /// Its memory at the most.
-    pub(super) resident_bytes: u64,
+    /// Its memory at the most, and that of what walks stacks afterwards.
+    pub(super) resident_bytes: [u64; 2],
     /// The memory of its BPF maps.
     pub(super) map_bytes: u64,
     /// What it wrote meanwhile.
@@ -95,11 +95,12 @@ fn watch(cost: &mut Cost, load: &Load, running: &mut Running, frequency_hz: u32)
     }
     let (lasted, worked) = (begin.elapsed(), cpu_time(pid)?);
     let written_bytes = bytes_written(pid)? - written;
-    let (resident_bytes, map_bytes) = (peak_resident_bytes(pid)?, map_bytes(pid)?);
+    let (resident, map_bytes) = (peak_resident_bytes(pid)?, map_bytes(pid)?);
     let programs = timed_batch(&profiler, running)?;
     let (before, others) = (cpu_time(pid)?, children_cpu_time()?);
-    let stacks = profiler.finish(running.pid(), load.roots())?;
+    let Finding { stacks, resident_bytes } = profiler.finish(running.pid(), load.roots())?;
     let after = (children_cpu_time()? - others).saturating_sub(before);
+    let resident_bytes = [resident, resident_bytes];
     let cpu = [started, worked.saturating_sub(started), after];
     cost.watched = Some(Watched { lasted, cpu, resident_bytes, map_bytes, written_bytes, programs, stacks });
     Ok(())

@@ -51,17 +51,25 @@ fn profilers(costs: &[Cost]) -> String {
         let seconds = watched.lasted.as_secs_f64();
         let [start, during, after] = watched.cpu.map(|time| time.as_secs_f64());
         let complete = watched.stacks.part().map_or("no stack".to_owned(), |part| format!("{:.2} %", part * 100.0));
-        let (resident, maps) = (watched.resident_bytes as f64 / MIB, watched.map_bytes as f64 / MIB);
+        let (resident, maps) = (resident(watched.resident_bytes), watched.map_bytes as f64 / MIB);
         let written = watched.written_bytes as f64 / 1024.0 / seconds;
         let _ = writeln!(
             text,
-            "| {} | {:.2} % | {start:.2} | {:.3} | {resident:.0} | {maps:.0} | {written:.0} | {complete} |",
+            "| {} | {:.2} % | {start:.2} | {:.3} | {resident} | {maps:.0} | {written:.0} | {complete} |",
             cost.kind.name(),
             during / seconds * 100.0,
             after / (seconds + 1.0)
         );
     }
     text
+}
+
+/// In MiB; what works afterwards behind what works meanwhile.
+fn resident(bytes: [u64; 2]) -> String {
+    match bytes.map(|bytes| bytes as f64 / MIB) {
+        [meanwhile, 0.0] => format!("{meanwhile:.0}"),
+        [meanwhile, afterwards] => format!("{meanwhile:.0}, then {afterwards:.0}"),
+    }
 }
 
 /// Nanoseconds that one second under a profiler takes more from the load; NaN if it does not watch.
