@@ -41,6 +41,14 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64))
 }
 
+/// The CPU time of a process's living threads, to the nanosecond.
+pub(crate) fn exact_cpu_time(pid: u32) -> Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let tasks = fs::read_dir(&folder).with_context(|| format!("failed to read `{folder}`"))?;
+    let times = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok());
+    Ok(Duration::from_nanos(times.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()))
+}
+
 /// The CPU time of all children of this process whose end it has seen, and of theirs.
 pub(crate) fn children_cpu_time() -> Result<Duration> {
     let used = times_of_children().context("the kernel tells no times of children")?;

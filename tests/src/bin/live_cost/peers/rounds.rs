@@ -9,7 +9,8 @@ use super::load::{Batch, Load, Running};
 use super::profiler::{Finding, Kind, Profiler};
 use super::stacks::Stacks;
 use crate::meter::{
-    Runs, bytes_written, children_cpu_time, cpu_time, difference, map_bytes, peak_resident_bytes, runs_of, statistics,
+    Runs, bytes_written, children_cpu_time, cpu_time, difference, exact_cpu_time, map_bytes, peak_resident_bytes,
+    runs_of, statistics,
 };
 
 /// Rounds; odd, so that there is a median.
@@ -89,11 +90,11 @@ fn compare(cost: &mut Cost, running: &mut Running, frequency_hz: u32) -> Result<
 fn watch(cost: &mut Cost, load: &Load, running: &mut Running, frequency_hz: u32) -> Result<()> {
     let profiler = cost.kind.start(running.pid(), frequency_hz)?;
     let pid = profiler.pid();
-    let (started, begin, written) = (cpu_time(pid)?, Instant::now(), bytes_written(pid)?);
+    let (started, begin, written) = (exact_cpu_time(pid)?, Instant::now(), bytes_written(pid)?);
     for _ in 0..WATCHED {
         running.batch()?;
     }
-    let (lasted, worked) = (begin.elapsed(), cpu_time(pid)?);
+    let (lasted, worked) = (begin.elapsed(), exact_cpu_time(pid)?);
     let written_bytes = bytes_written(pid)? - written;
     let (resident, map_bytes) = (peak_resident_bytes(pid)?, map_bytes(pid)?);
     let programs = timed_batch(&profiler, running)?;

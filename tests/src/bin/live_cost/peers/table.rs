@@ -25,18 +25,9 @@ fn target(costs: &[Cost], hz: f64, captures: f64) -> String {
         let speed = |part| at(part, |pair| pair.with.speed / pair.without.speed);
         let lost = |part| at(part, lost_ns) / hz / 1e3;
         let bpf = cost.watched.as_ref().map_or(f64::NAN, |watched| bpf_ns(watched) / captures / 1e3);
-        let _ = writeln!(
-            text,
-            "| {} | {:.4} | {:.4} to {:.4} | {} | {} to {} | {} |",
-            cost.kind.name(),
-            speed(0.5),
-            speed(0.25),
-            speed(0.75),
-            figure(lost(0.5)),
-            figure(lost(0.25)),
-            figure(lost(0.75)),
-            figure(bpf)
-        );
+        let (name, bpf) = (cost.kind.name(), figure(bpf));
+        let (speed, lost) = (quartiles(speed, 4), quartiles(lost, 2));
+        let _ = writeln!(text, "| {name} | {speed} | {lost} | {bpf} |");
     }
     text
 }
@@ -62,6 +53,14 @@ fn profilers(costs: &[Cost]) -> String {
         );
     }
     text
+}
+
+/// The median and the quartiles, in two columns; empty ones for what was not measured.
+fn quartiles(at: impl Fn(f64) -> f64, digits: usize) -> String {
+    if at(0.5).is_nan() {
+        return " | ".to_owned();
+    }
+    format!("{:.digits$} | {:.digits$} to {:.digits$}", at(0.5), at(0.25), at(0.75))
 }
 
 /// In MiB; what works afterwards behind what works meanwhile.
