@@ -9,13 +9,22 @@ use clap::Args;
 ///
 /// Without --live: the daemon's hot paths, without privileges, in half a minute. With --live: CPU time per context switch
 /// of a program that does nothing else, without, beside and under profilerd, time per run of each BPF program, and the
-/// daemon's own time; this needs root, a quiet machine and six minutes. The tables of `docs/cost.md` come from here.
+/// daemon's own time; this needs root, a quiet machine and six minutes. With --peers: unwinding beside `perf record
+/// --call-graph dwarf` and profile-bee's DWARF mode, as far as they are installed, on a C program without frame pointers
+/// at several depths and on python3.11: what the program loses, what the profilers take, and how many stacks are complete;
+/// root, a quiet machine, and two to three minutes for each of five loads. The tables of `docs/cost.md` come from here.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Measure what profiling costs on this machine's kernel instead.
-    #[arg(long, conflicts_with = "filter")]
+    #[arg(long, conflicts_with_all = ["filter", "peers"])]
     live: bool,
-    /// Only benchmarks whose names contain this.
+    /// Measure unwinding beside other profilers instead.
+    #[arg(long)]
+    peers: bool,
+    /// Samples per second and CPU, for --peers.
+    #[arg(long, value_name = "HZ", default_value_t = 997, requires = "peers")]
+    frequency: u32,
+    /// Only benchmarks, or loads, whose names contain this.
     filter: Option<String>,
 }
 
@@ -23,10 +32,14 @@ impl Bench {
     /// Runs them.
     ///
     /// # Errors
-    /// When one fails, and when --live cannot run here.
+    /// When one fails, and when --live or --peers cannot run here.
     pub(crate) fn run(self) -> Result<()> {
         if self.live {
-            return measure_live();
+            return measure_live(&[]);
+        }
+        if self.peers {
+            let hz = self.frequency.to_string();
+            return measure_live(&["peers", self.filter.as_deref().unwrap_or_default(), hz.as_str()]);
         }
         Command::cargo()
             .args(["bench", "-p", "profiler-daemon", "--bench", "hot_paths", "--"])
@@ -36,13 +49,14 @@ impl Bench {
     }
 }
 
-fn measure_live() -> Result<()> {
+fn measure_live(arguments: &[&str]) -> Result<()> {
     if let Some(why) = host::live_obstacle() {
         bail!("the cost of profiling cannot be measured here: {why}");
     }
     let daemon = build_daemon()?;
     Command::cargo()
-        .args(["run", "--release", "-p", "profiler-tests", "--bin", "live_cost"])
+        .args(["run", "--release", "-p", "profiler-tests", "--bin", "live_cost", "--"])
+        .args(arguments)
         .env("PROFILERD_BIN", daemon)
         .env("PROFILERD_LIVE", "required")
         .advice("the message above says what is wrong")

@@ -1,10 +1,12 @@
 //! What profiling costs: CPU time per context switch of the profiled program without, beside and under profilerd, time per
-//! run of each BPF program by the kernel's own statistics, and the profiler's own CPU time. Prints tables in Markdown.
+//! run of each BPF program by the kernel's own statistics, and the profiler's own CPU time. With `peers`: unwinding beside
+//! other profilers. Prints tables in Markdown.
 //!
-//! Needs root. `cargo xtask bench --live` builds what it needs and runs it.
+//! Needs root. `cargo xtask bench --live` and `--peers` build what it needs and run it.
 
 mod meter;
 mod peer;
+mod peers;
 mod ping_pong;
 mod rounds;
 mod table;
@@ -14,10 +16,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 fn main() -> ExitCode {
-    let result = match std::env::args().nth(1).as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
         None => measure(),
-        Some(ping_pong::ARGUMENT) => ping_pong::run(),
-        Some(other) => Err(anyhow::anyhow!("unknown argument `{other}`; this takes none")),
+        Some((first, _)) if first == ping_pong::ARGUMENT => ping_pong::run(),
+        Some((first, rest)) if first == peers::ARGUMENT => compare(rest),
+        Some((other, _)) => Err(anyhow::anyhow!("unknown argument `{other}`; this takes none, or `peers`")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,6 +30,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn compare(arguments: &[String]) -> Result<()> {
+    if profiler_tests::live_host().is_none() {
+        bail!("nothing was measured");
+    }
+    peers::run(arguments)
 }
 
 fn measure() -> Result<()> {

@@ -1,6 +1,6 @@
-//! What the kernel says about a profiler: the statistics of the BPF programs it holds, and its CPU time.
+//! What the kernel says about a profiler: the statistics of the BPF programs it holds, its CPU time, and its memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -39,6 +39,51 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
     let ticks = cpu_ticks(&text).with_context(|| format!("`{path}` is malformed"))?;
     Ok(Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64))
+}
+
+/// The CPU time of a process's living threads, to the nanosecond.
+pub(crate) fn exact_cpu_time(pid: u32) -> Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let tasks = fs::read_dir(&folder).with_context(|| format!("failed to read `{folder}`"))?;
+    let times = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("schedstat")).ok());
+    Ok(Duration::from_nanos(times.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()))
+}
+
+/// The CPU time of all children of this process whose end it has seen, and of theirs.
+pub(crate) fn children_cpu_time() -> Result<Duration> {
+    let used = times_of_children().context("the kernel tells no times of children")?;
+    Ok(Duration::from_secs_f64(used as f64 / clock_ticks_per_second() as f64))
+}
+
+fn times_of_children() -> Option<u64> {
+    fields_sum(&fs::read_to_string("/proc/self/stat").ok()?, 13)
+}
+
+/// The most memory a process has had resident.
+pub(crate) fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    Ok(field_of(&format!("/proc/{pid}/status"), "VmHWM:")? * 1024)
+}
+
+/// What a process has written so far, to whatever it was.
+pub(crate) fn bytes_written(pid: u32) -> Result<u64> {
+    field_of(&format!("/proc/{pid}/io"), "wchar:")
+}
+
+/// The kernel's memory for the BPF maps a process has open.
+pub(crate) fn map_bytes(pid: u32) -> Result<u64> {
+    let maps = descriptors(pid)?.filter_map(|text| Some((number(&text, "map_id:")?, number(&text, "memlock:")?)));
+    Ok(maps.collect::<BTreeMap<_, _>>().values().sum())
+}
+
+/// The first number behind a name in a file.
+fn field_of(path: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))?;
+    number(&text, name).with_context(|| format!("`{path}` has no {name}"))
+}
+
+fn number(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// The ids of the BPF programs a process has open.
@@ -91,7 +136,12 @@ pub(crate) fn add(sums: &mut Vec<Runs>, more: Vec<Runs>) {
 
 /// User and system time of a `stat` file: the 14th and 15th field. The 2nd, a name, may hold anything.
 fn cpu_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    fields_sum(stat, 11)
+}
+
+/// The sum of two fields behind the name, after so many.
+fn fields_sum(stat: &str, skipped: usize) -> Option<u64> {
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(skipped);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 

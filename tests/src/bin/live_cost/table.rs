@@ -46,7 +46,7 @@ pub(crate) fn own_time(costs: &[Cost]) -> String {
 }
 
 /// The value below which `part` of all values lie; NaN if there are none.
-fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
+pub(crate) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     values.get((last as f64 * part).round() as usize).copied().unwrap_or(f64::NAN)
