@@ -1,6 +1,7 @@
 //! The records that cross from the kernel half to the user half: fixed-width integers, explicit padding.
 
-use crate::limits::{KERNEL_FRAMES, USER_FRAMES};
+use crate::limits::{KERNEL_FRAMES, PYTHON_ENTRIES, USER_FRAMES};
+use crate::python::ENTRY_WORDS;
 
 /// Declares a record that crosses the border as bytes. On the host it is plain data, checked at compile time.
 macro_rules! record {
@@ -119,7 +120,7 @@ pub const FLAG_KERNEL_THREAD: u8 = 16;
 pub const FLAG_STACK_POINTERS: u8 = 32;
 
 record! {
-    /// Precedes the addresses of one captured stack: kernel frames, then user frames, leaf first.
+    /// Precedes the addresses of one captured stack: kernel frames, then user frames, then Python frames, leaf first.
     ///
     /// The first user address is the instruction the thread entered the kernel at or was interrupted at, the others are
     /// return addresses. An instruction that a signal handler interrupted stands one byte further on, so that one byte less
@@ -155,13 +156,23 @@ record! {
         pub stop: u8,
         /// How many user frames were walked; more than `user_frames` if not all were kept.
         pub walked: u16,
+        /// How many entries of Python frames and markers follow, of [`ENTRY_WORDS`] words each.
+        pub python_entries: u16,
+        /// Why the walk of Python frames ended: one of [`crate::python::stop`].
+        pub python_stop: u8,
         /// Zero.
-        pub padding: [u8; 6],
+        pub padding: [u8; 3],
     }
 }
 
-/// The most words a stack record carries: two for each user frame if stack pointers are recorded.
-pub const STACK_WORDS: usize = KERNEL_FRAMES + 2 * USER_FRAMES;
+/// The most words of user frames a stack record carries: two for each frame if stack pointers are recorded.
+pub const USER_WORDS: usize = 2 * USER_FRAMES;
+
+/// The most words of Python frames.
+pub const PYTHON_WORDS: usize = ENTRY_WORDS * PYTHON_ENTRIES;
+
+/// The most words a stack record carries.
+pub const STACK_WORDS: usize = KERNEL_FRAMES + USER_WORDS + PYTHON_WORDS;
 
 /// A thread ended: its final totals.
 pub const LIFECYCLE_EXIT: u32 = 1;

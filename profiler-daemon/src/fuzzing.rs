@@ -12,6 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 pub use crate::process::fuzzing::{elf, maps};
 pub use crate::runtime::perf_map::fuzzing::perf_map;
+pub use crate::runtime::python::fuzzing::{python_lines, python_memory};
 pub use crate::unwind::fuzzing::{stored_table, unwind_table};
 pub use crate::wire::fuzzing::stack_record;
 
@@ -23,6 +24,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("elf", elf),
     ("maps", maps),
     ("perf_map", perf_map),
+    ("python_lines", python_lines),
+    ("python_memory", python_memory),
     ("stack_record", stack_record),
     ("stored_table", stored_table),
     ("unwind_table", unwind_table),

@@ -85,6 +85,10 @@ impl World for OneProcess {
         Ok(Mounts::default())
     }
 
+    fn read_memory(&self, _: u32, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     fn open_mapped(&self, _: u32, _: &Mapping) -> io::Result<File> {
         Err(io::ErrorKind::NotFound.into())
     }

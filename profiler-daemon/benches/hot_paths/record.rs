@@ -41,6 +41,8 @@ fn header(kind: u8, at: u64) -> StackHeader {
         flags: 0,
         stop: 0,
         walked: USER_FRAMES,
-        padding: [0; 6],
+        python_entries: 0,
+        python_stop: 0,
+        padding: [0; 3],
     }
 }

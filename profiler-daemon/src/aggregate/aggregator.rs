@@ -121,6 +121,9 @@ impl Aggregator {
         if let Some(reason) = reason {
             self.window.add_loss(reason, 1);
         }
+        if let Some(reason) = event.python_ending.loss() {
+            self.window.add_loss(reason, 1);
+        }
         if event.user.has_gap && event.user.ending != Ending::TooDeep {
             self.window.add_loss(LossReason::StackTruncated, 1);
         }
@@ -382,7 +385,7 @@ mod tests {
     use profiler_common::wait_class;
 
     use super::*;
-    use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+    use crate::profile::{ImageId, ProcessId, PythonEnding, ThreadId, WaitClass};
     use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
@@ -405,6 +408,8 @@ mod tests {
             period_ns: 10_000_000,
             kernel: &[1],
             user: UserStack { addresses: &[2], ..UserStack::default() },
+            python: &[],
+            python_ending: PythonEnding::NoInterpreter,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::profile::{
     Activity, CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, SourceLine, Stack, State,
     Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
 };
+use crate::runtime::python::Refusal;
 use crate::settings::Selector;
 
 /// The process the canned profile is about.
@@ -89,7 +90,7 @@ impl Daemon for Twin {
             exe: Some("/srv/app".to_owned()),
             threads: 1,
             targets: vec![TargetId(1)],
-            unwind: Some(UnwindStatus { executables: 5, ready: 3, building: 1 }),
+            unwind: Some(UnwindStatus { executables: 5, ready: 3, building: 1, python: Some(Err(Refusal::PyPy)) }),
         };
         Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "静か")])
     }

@@ -20,7 +20,7 @@ use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
 use crate::profile::{Ending, ImageId, Loss, LossReason, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
-use crate::wire::{LifecycleEvent, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
+use crate::wire::{LifecycleEvent, Room, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
 
 /// The longest time records lie in the rings: a tenth of what fills them.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
@@ -115,7 +115,7 @@ struct Books {
     loss: Loss,
     windows: u64,
     /// Where stacks are decoded.
-    room: Vec<u64>,
+    room: Room,
     unwinding: Unwinding,
     /// The images the unwinder was told of: which reading, and when.
     told: HashMap<ImageId, (u64, Instant)>,
@@ -428,7 +428,7 @@ impl Books {
             executed: Executed::default(),
             loss: Loss::default(),
             windows: 0,
-            room: Vec::new(),
+            room: Room::default(),
             unwinding,
             told: HashMap::new(),
             watch: None,
@@ -482,6 +482,7 @@ impl Books {
         if let Some(image) = image {
             self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
+            self.shared.runtimes.python.observe(&image, event.python, &ProcWorld);
         }
     }
 

@@ -39,6 +39,8 @@ pub struct FixtureProcess {
     pub cgroup: String,
     /// Files in its root and in its mappings, by path.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Memory that can be read, by the address it begins at.
+    pub memory: BTreeMap<u64, Vec<u8>>,
 }
 
 /// A made-up host whose processes tests put there and change.
@@ -145,6 +147,11 @@ impl World for FixtureWorld {
         Ok(Mounts::parse(&self.read(pid, ProcFile::Mountinfo)?, b"", None))
     }
 
+    fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()> {
+        let found = self.ask(pid, |process| copy_memory(&process.memory, address, to));
+        found.map_err(|_| io::ErrorKind::UnexpectedEof.into())
+    }
+
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
         self.open_below_root(pid, Path::new(&mapping.path_text()))
     }
@@ -157,6 +164,14 @@ impl World for FixtureWorld {
         io::Seek::rewind(&mut file)?;
         Ok(file)
     }
+}
+
+/// Copies from within one region.
+fn copy_memory(regions: &BTreeMap<u64, Vec<u8>>, address: u64, to: &mut [u8]) -> Option<()> {
+    let (start, region) = regions.range(..=address).next_back()?;
+    let begin = usize::try_from(address - start).ok()?;
+    to.copy_from_slice(region.get(begin..begin.checked_add(to.len())?)?);
+    Some(())
 }
 
 fn text_of(pid: u32, process: &FixtureProcess, file: ProcFile) -> String {

@@ -60,6 +60,8 @@ pub struct Mapping {
     pub deleted: bool,
     /// What it shows.
     pub kind: MappingKind,
+    /// Where the first byte of the file is mapped, below this mapping or by it: the header of an executable.
+    pub header: Option<Address>,
 }
 
 impl Mapping {
@@ -103,11 +105,18 @@ impl Mappings {
     /// Reads the executable mappings out of the text of `/proc/PID/maps`.
     pub fn parse(text: &[u8]) -> Self {
         let mut mappings: Vec<Mapping> = Vec::new();
-        for line in text.split(|byte| *byte == b'\n') {
-            match parse_line(line) {
-                Some((mapping, Access::Code)) if mappings.len() < limits::MAPPINGS_PER_IMAGE => mappings.push(mapping),
-                Some((reserved, Access::None)) => extend_over_reserved(&mut mappings, &reserved),
-                _ => {}
+        let mut beginning = None;
+        for (mut mapping, access) in text.split(|byte| *byte == b'\n').filter_map(parse_line) {
+            if mapping.kind == MappingKind::File && mapping.file_offset.0 == 0 && access != Access::None {
+                beginning = Some((mapping.inode, mapping.start));
+            }
+            match access {
+                Access::Code if mappings.len() < limits::MAPPINGS_PER_IMAGE => {
+                    mapping.header = beginning.filter(|(inode, _)| *inode == mapping.inode).map(|(_, start)| start);
+                    mappings.push(mapping);
+                }
+                Access::None => extend_over_reserved(&mut mappings, &mapping),
+                Access::Code | Access::Data => {}
             }
         }
         mappings.sort_by_key(|mapping| mapping.start);
@@ -143,10 +152,12 @@ impl Mappings {
 }
 
 /// What a mapping may be used for, as far as it matters.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// Running code.
     Code,
+    /// Reading the beginning of a file.
+    Data,
     /// Nothing yet.
     None,
 }
@@ -169,16 +180,20 @@ fn parse_line(line: &[u8]) -> Option<(Mapping, Access)> {
     let access = match take_field(&mut rest) {
         [_, _, b'x', ..] => Access::Code,
         [b'-', b'-', b'-', ..] => Access::None,
+        [b'r', ..] => Access::Data,
         _ => return None,
     };
     let file_offset = FileOffset(parse_hex(text_of(take_field(&mut rest))?)?);
+    if access == Access::Data && file_offset.0 != 0 {
+        return None;
+    }
     let (major, minor) = split_text(take_field(&mut rest), ':')?;
     let inode = text_of(take_field(&mut rest))?.parse().ok()?;
     let (path, deleted) = parse_path(rest.trim_ascii_start());
     let (start, end) = (Address(parse_hex(start)?), Address(parse_hex(end)?));
     let inode = MappedInode { major: parse_device(major)?, minor: parse_device(minor)?, inode };
     let kind = kind_of(&path, inode.inode);
-    let mapping = Mapping { start, end, file_offset, inode, path: path.into(), deleted, kind };
+    let mapping = Mapping { start, end, file_offset, inode, path: path.into(), deleted, kind, header: None };
     (start < end).then_some((mapping, access))
 }
 
@@ -338,6 +353,16 @@ mod tests {
             assert_eq!(mappings.find(Address(address)).map(|mapping| mapping.start.0), start);
         }
         assert!(mappings.find(Address(0x3fff)).is_some() && mappings.find(Address(0x4000)).is_none());
+    }
+
+    #[test]
+    fn code_knows_where_the_beginning_of_its_file_is_mapped() {
+        let maps = "1000-2000 r--p 0 fe:00 7 /lib/x\n3000-4000 r--p 0 fe:00 7 /lib/x\n4000-5000 r-xp 1000 fe:00 7 /lib/x\n\
+                    5000-6000 r--p 2000 fe:00 7 /lib/x\n6000-7000 r-xp 3000 fe:00 7 /lib/x\n\
+                    7000-8000 r-xp 0 fe:00 8 /lib/y\n8000-9000 r-xp 1000 fe:00 9 /lib/z\n9000-a000 r-xp 0 00:00 0 \n";
+        let mappings = Mappings::parse(maps.as_bytes());
+        let headers: Vec<_> = mappings.iter().map(|mapping| mapping.header.map(|header| header.0)).collect();
+        assert_eq!(headers, [Some(0x3000), Some(0x3000), Some(0x7000), None, None]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::maps::Mapping;
 use super::mounts::Mounts;
 use crate::sys::identity::Reader;
 use crate::sys::openat2::{self, Device, Found, Links};
+use crate::sys::process_memory;
 
 /// A text file under `/proc/PID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +67,8 @@ pub trait World: Send + Sync {
     fn canonical_path(&self, path: &Path) -> io::Result<PathBuf>;
     /// The file systems the process can reach.
     fn mounts(&self, pid: u32) -> io::Result<Mounts>;
+    /// Fills `to` with the memory of the process from `address` on; an error if not all of it can be read.
+    fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()>;
     /// Opens the regular file a mapping of the process shows, even if it was unlinked; asks no server if the mapping's device
     /// is local.
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File>;
@@ -118,6 +121,10 @@ impl World for ProcWorld {
         static MEMORY: LazyLock<Option<Device>> = LazyLock::new(|| openat2::memory_device().ok());
         let of_process = self.read(pid, ProcFile::Mountinfo)?;
         Ok(Mounts::parse(&of_process, &self.read(process::id(), ProcFile::Mountinfo)?, *MEMORY))
+    }
+
+    fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()> {
+        process_memory::read_exact(pid, address, to)
     }
 
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {

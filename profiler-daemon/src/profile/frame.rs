@@ -86,6 +86,10 @@ pub enum Reason {
     NoPerfMap = 6,
     /// The user stack could not be read.
     NoUserStack = 7,
+    /// Another code object lies where the frame's was.
+    CodeChanged = 8,
+    /// The frame's code object could not be read.
+    CodeUnreadable = 9,
 }
 
 impl Reason {
@@ -99,6 +103,8 @@ impl Reason {
             Self::ProcessGone => "process gone",
             Self::NoPerfMap => "no perf map",
             Self::NoUserStack => "no user stack",
+            Self::CodeChanged => "code changed",
+            Self::CodeUnreadable => "code unreadable",
         }
     }
 }

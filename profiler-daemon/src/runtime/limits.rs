@@ -10,3 +10,35 @@ pub const PERF_MAPS_BYTES: usize = 256 << 20;
 pub const PERF_MAP_ENTRIES: usize = 1 << 20;
 /// Bytes kept of a name; a longer one is cut.
 pub const NAME_BYTES: usize = 1024;
+/// Executables of one process asked whether they are a Python interpreter; further ones are not, and their Python code
+/// shows as native frames.
+pub const PYTHON_IMAGES: usize = 4096;
+/// Segments of an executable in memory; one with more has no names.
+pub const PYTHON_SEGMENTS: usize = 256;
+/// Bytes read of an executable's dynamic section; real ones have less than a thousand, and what lies beyond is not known.
+pub const PYTHON_DYNAMIC_BYTES: usize = 16 << 10;
+/// Symbols compared in one chain of a hash table; beyond that a name counts as absent.
+pub const PYTHON_SYMBOL_CHAIN: usize = 4096;
+/// Looks at whether an interpreter's lists make sense; they may be in the middle of a change. Then it is refused.
+pub const PYTHON_CHECKS: usize = 4;
+/// Characters kept of a Python function's name; a longer one is cut. The longest of the standard library has 86.
+pub const PYTHON_NAME_CHARACTERS: usize = 512;
+/// Characters kept of the path of a Python file; a longer one is cut.
+pub const PYTHON_PATH_CHARACTERS: usize = 4096;
+/// The longest table of lines of one code object, in bytes; of one with a longer table no lines are known. The longest of
+/// the standard library has 39,146.
+pub const PYTHON_LINE_TABLE_BYTES: usize = 64 << 10;
+/// Copies of one code object's instructions, one per thread that ran it, that are searched for an instruction; one in a
+/// further copy has no line.
+pub const PYTHON_CODE_COPIES: usize = 1024;
+/// Steps of a search through the threads of a process's interpreters: beyond that the lists count as circular, and
+/// further threads are not seen.
+pub const PYTHON_THREADS: usize = 65_536;
+/// Python frames of one thread read from outside; outer ones are left out.
+pub const PYTHON_FRAMES: usize = 1024;
+
+/// Memory for the code objects of all processes. Beyond it those of the process that needs more are read again.
+pub const PYTHON_CODE_BYTES: usize = 128 << 20;
+
+/// Innermost instructions remembered of one process. Beyond it they are looked at again.
+pub const PYTHON_CALLS: usize = 65_536;

@@ -12,7 +12,7 @@ use super::separate::Origin;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Activity, Frame, FrameKind, Name, Reason};
+use crate::profile::{Activity, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
@@ -31,20 +31,31 @@ pub(super) struct UserFrames<'a> {
 
 impl UserFrames<'_> {
     /// The frames of the user part of a stack, leaf first; the first address is an instruction pointer, the others are
-    /// return addresses. Also the image, if it is known.
+    /// return addresses. Python frames take the places of the native frames that ran them. Also the image, if it is known.
     pub(super) fn resolve(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) -> Option<Arc<Image>> {
         let image = self.registry.image(stack.image);
         let before = frames.len();
+        let mut python = PythonPart::of(stack);
         for (at, address) in stack.user.iter().enumerate() {
             if at == LEAF_FRAMES && stack.has_gap {
                 frames.push(self.shared.frame(Frame::marker(GAP)));
             }
+            if let Some(run) = python.take(at) {
+                self.resolve_python(stack, run, frames);
+                continue;
+            }
             let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
+            let native = frames.len();
             match &image {
                 Some(image) => self.resolve_one(image, address, frames),
                 None => frames.push(self.shared.unknown(FrameKind::Native, Reason::ProcessGone, None, address.0)),
             }
+            if python.is_unplaced() && frames[native..].iter().any(|frame| is_evaluation(frame)) {
+                frames.truncate(native);
+                self.resolve_python(stack, python.take_one(), frames);
+            }
         }
+        self.resolve_python(stack, python.take_rest(), frames);
         if image.as_ref().is_some_and(|image| image.is_python) {
             self.mark_interpreter(&mut frames[before..]);
         }
@@ -52,6 +63,40 @@ impl UserFrames<'_> {
             frames.push(self.shared.frame(Frame::marker(marker)));
         }
         image
+    }
+
+    /// Names Python frames; behind the last one there is, a frame says if more are missing.
+    fn resolve_python(&mut self, stack: &RawStack, run: &[PythonFrame], frames: &mut Vec<Arc<Frame>>) {
+        for frame in run {
+            frames.push(self.python_frame(stack.image, frame));
+        }
+        if let (Some(last), Some(marker)) = (run.last(), stack.python_ending.marker())
+            && stack.python.last().is_some_and(|outermost| std::ptr::eq(outermost, last))
+        {
+            frames.push(self.shared.frame(Frame::marker(marker)));
+        }
+    }
+
+    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame) -> Arc<Frame> {
+        match self.runtimes.python.resolve(image, frame) {
+            Ok(function) => {
+                let name = Name::Known(self.shared.text(&function.name));
+                let file = Some(self.shared.text(&function.file));
+                let (line, address) = (function.line, frame.code);
+                self.shared.frame(Frame {
+                    kind: FrameKind::Python,
+                    name,
+                    file,
+                    line,
+                    module: None,
+                    address,
+                    inlined: false,
+                    activity: Activity::Running,
+                    source: None,
+                })
+            }
+            Err(reason) => self.shared.unknown(FrameKind::Python, reason, None, frame.code),
+        }
     }
 
     fn resolve_one(&mut self, image: &Arc<Image>, address: Address, frames: &mut Vec<Arc<Frame>>) {
@@ -113,5 +158,91 @@ impl UserFrames<'_> {
                 *frame = self.shared.frame(Frame { kind: FrameKind::Interpreter, ..Frame::clone(frame) });
             }
         }
+    }
+}
+
+/// The Python frames of a stack that have not been shown yet.
+struct PythonPart<'a> {
+    rest: &'a [PythonFrame],
+    /// Whether no frame knows its place, as in versions without markers: then each activation of the loop ran one of them.
+    unplaced: bool,
+}
+
+impl<'a> PythonPart<'a> {
+    fn of(stack: &'a RawStack) -> Self {
+        Self { rest: &stack.python, unplaced: stack.python.iter().all(|frame| frame.place.is_none()) }
+    }
+
+    /// The frames that ran at a place.
+    fn take(&mut self, place: usize) -> Option<&'a [PythonFrame]> {
+        let is_here = |frame: &PythonFrame| frame.place.is_some_and(|at| usize::from(at) <= place);
+        let count = self.rest.iter().take_while(|frame| is_here(frame)).count();
+        (count > 0).then(|| self.split(count))
+    }
+
+    fn is_unplaced(&self) -> bool {
+        self.unplaced && !self.rest.is_empty()
+    }
+
+    fn take_one(&mut self) -> &'a [PythonFrame] {
+        self.split(1.min(self.rest.len()))
+    }
+
+    fn take_rest(&mut self) -> &'a [PythonFrame] {
+        self.split(self.rest.len())
+    }
+
+    fn split(&mut self, count: usize) -> &'a [PythonFrame] {
+        let (taken, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        taken
+    }
+}
+
+/// Whether a native frame is an activation of the interpreter's loop, by its name: only for versions without markers.
+fn is_evaluation(frame: &Frame) -> bool {
+    matches!(&frame.name, Name::Known(name) if name.starts_with("_PyEval_EvalFrameDefault"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbolize::tests::user_stack;
+
+    fn part(places: &[Option<u16>]) -> RawStack {
+        let frame = |(code, place): (usize, &Option<u16>)| PythonFrame {
+            code: code as u64,
+            instruction: 0,
+            fingerprint: 0,
+            place: *place,
+        };
+        let image = ImageId { process: crate::profile::ProcessId { pid: 1, start_ns: 1 }, exec_ns: 0 };
+        RawStack { python: places.iter().enumerate().map(frame).collect(), ..user_stack(image, &[]) }
+    }
+
+    fn codes(frames: &[PythonFrame]) -> Vec<u64> {
+        frames.iter().map(|frame| frame.code).collect()
+    }
+
+    #[test]
+    fn frames_are_taken_at_their_places_in_order() {
+        let stack = part(&[Some(2), Some(2), Some(5), None]);
+        let mut python = PythonPart::of(&stack);
+        assert!(!python.is_unplaced());
+        assert_eq!(python.take(1), None);
+        assert_eq!(python.take(2).map(codes), Some(vec![0, 1]));
+        assert_eq!(python.take(3), None);
+        assert_eq!(python.take(5).map(codes), Some(vec![2]));
+        assert_eq!((codes(python.take_rest()), codes(python.take_rest())), (vec![3], vec![]));
+    }
+
+    #[test]
+    fn frames_that_know_no_place_are_taken_one_by_one() {
+        let stack = part(&[None, None]);
+        let mut python = PythonPart::of(&stack);
+        assert!(python.is_unplaced() && python.take(3).is_none());
+        assert_eq!(codes(python.take_one()), [0]);
+        assert_eq!(codes(python.take_one()), [1]);
+        assert!(!python.is_unplaced() && python.take_one().is_empty());
     }
 }

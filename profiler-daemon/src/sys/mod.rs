@@ -9,4 +9,5 @@ pub mod identity;
 pub mod membarrier;
 pub mod openat2;
 pub mod private_directory;
+pub mod process_memory;
 pub mod usage;

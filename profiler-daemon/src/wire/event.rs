@@ -2,7 +2,7 @@
 
 use profiler_common::record::Totals;
 
-use crate::profile::{Ending, ImageId, ProcessId, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass};
 
 /// One captured stack. The addresses are borrowed from the ring.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +25,17 @@ pub struct StackEvent<'a> {
     pub kernel: &'a [u64],
     /// The user part.
     pub user: UserStack<'a>,
+    /// The Python frames, leaf first.
+    pub python: &'a [PythonFrame],
+    /// Why they end where they do.
+    pub python_ending: PythonEnding,
+}
+
+/// Where stacks are decoded, one after the other.
+#[derive(Debug, Default)]
+pub struct Room {
+    pub(super) words: Vec<u64>,
+    pub(super) python: Vec<PythonFrame>,
 }
 
 /// The user part of a captured stack, leaf first.

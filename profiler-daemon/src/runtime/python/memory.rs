@@ -1,0 +1,97 @@
+//! Typed, bounded reads of one process's memory.
+
+use profiler_common::python;
+
+use crate::process::World;
+use crate::process::elf::{u32_at, u64_at};
+
+/// The memory of one process. Nothing that is read of it is believed; what cannot be read is `None`.
+#[derive(Clone, Copy)]
+pub struct ProcessMemory<'a> {
+    pid: u32,
+    world: &'a dyn World,
+}
+
+impl<'a> ProcessMemory<'a> {
+    /// The memory of a process of this world.
+    pub fn new(pid: u32, world: &'a dyn World) -> Self {
+        Self { pid, world }
+    }
+
+    /// Fills `to` from `address` on.
+    pub fn read(&self, address: u64, to: &mut [u8]) -> Option<()> {
+        self.world.read_memory(self.pid, address, to).ok()
+    }
+
+    /// `length` bytes; to be called with a length that was bounded.
+    pub fn read_bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.read(address, &mut bytes)?;
+        Some(bytes)
+    }
+
+    /// The byte at an address.
+    pub fn read_u8(&self, address: u64) -> Option<u8> {
+        let mut bytes = [0; 1];
+        self.read(address, &mut bytes)?;
+        Some(bytes[0])
+    }
+
+    /// The four bytes at an address.
+    pub fn read_u32(&self, address: u64) -> Option<u32> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Some(u32_at(&bytes, 0))
+    }
+
+    /// The four bytes at an address, with a sign.
+    pub fn read_i32(&self, address: u64) -> Option<i32> {
+        self.read_u32(address).map(u32::cast_signed)
+    }
+
+    /// The word at an address.
+    pub fn read_u64(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Some(u64_at(&bytes, 0))
+    }
+
+    /// The word at an offset from an address: a field of what lies there.
+    pub fn read_field(&self, address: u64, offset: u32) -> Option<u64> {
+        self.read_u64(address.wrapping_add(u64::from(offset)))
+    }
+}
+
+impl python::Memory for ProcessMemory<'_> {
+    fn read_word(&mut self, address: u64) -> Option<u64> {
+        self.read_u64(address)
+    }
+
+    fn read_words<const N: usize>(&mut self, address: u64, bytes: u32, to: &mut [u64; N]) -> bool {
+        let length = (bytes as usize).min(N * 8);
+        self.read(address, &mut bytemuck::cast_slice_mut(to)[..length]).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixture::{FixtureProcess, FixtureWorld};
+    use profiler_common::python::Memory;
+
+    #[test]
+    fn values_are_read_where_there_is_memory_and_nowhere_else() {
+        let world = FixtureWorld::default();
+        let memory = [(0x1000, (1..=16).collect())].into();
+        world.insert(7, FixtureProcess { memory, ..Default::default() });
+        let mut memory = ProcessMemory::new(7, &world);
+        assert_eq!((memory.read_u8(0x1000), memory.read_u8(0x1010)), (Some(1), None));
+        assert_eq!((memory.read_u32(0x100c), memory.read_u32(0x100d)), (Some(0x100f_0e0d), None));
+        assert_eq!((memory.read_u64(0x1008), memory.read_u64(0xfff)), (Some(0x100f_0e0d_0c0b_0a09), None));
+        assert_eq!(memory.read_field(0x1000, 8), memory.read_word(0x1008));
+        let mut words = [0; 2];
+        assert!(memory.read_words(0x1004, 12, &mut words) && !memory.read_words(0x1004, 16, &mut words));
+        assert_eq!(words, [0x0c0b_0a09_0807_0605, 0x100f_0e0d]);
+        assert_eq!(ProcessMemory::new(8, &world).read_u8(0x1000), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! CPython, from 3.8 to 3.15: finding interpreters in processes, and naming what walks of their frames recorded.
+//!
+//! [`detect::detect`] finds the interpreters of a process and what walks need to know of each. The kernel half walks; what it
+//! records of a frame is the address of a code object, the instruction, and a fingerprint. [`code::CodeObject`] reads
+//! from the living process what these stand for: function, file, line. [`threads::read_threads`] walks from outside.
+//!
+//! All is read from the memory of the process, through [`crate::process::World::read_memory`]; no file is opened, nothing
+//! is written, nothing is stopped.
+
+pub mod code;
+mod debug_offsets;
+pub mod detect;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+pub mod image;
+pub mod layout;
+pub mod line_table;
+#[cfg(test)]
+mod live_tests;
+pub mod memory;
+pub mod processes;
+pub mod refusal;
+pub mod text;
+pub mod threads;
+pub mod version;
+
+pub use code::{CodeObject, Unnamed};
+pub use detect::{Detected, Python, detect};
+pub use layout::Layout;
+pub use memory::ProcessMemory;
+pub use processes::{PythonFunction, Pythons};
+pub use refusal::Refusal;
+pub use version::Version;

@@ -1,0 +1,80 @@
+//! The Python frames of all threads of a process, walked from outside.
+//!
+//! The steps are those of the kernel half. The threads run on meanwhile, so a stack may be torn; one of a thread that
+//! waits is not.
+
+use profiler_common::python::thread::Search;
+use profiler_common::python::walk::Walk;
+use profiler_common::python::{ENTRY_WORDS, stop};
+
+use super::detect::Python;
+use super::memory::ProcessMemory;
+use crate::runtime::limits;
+
+/// The Python part of a thread's stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadFrames {
+    /// The thread's state.
+    pub state: u64,
+    /// Its thread pointer, which identifies it within the process.
+    pub thread_pointer: u64,
+    /// Its id as the process itself sees it; not known before 3.11.
+    pub native_id: Option<u32>,
+    /// Frames and markers, innermost first, as the kernel half records them.
+    pub entries: Vec<[u64; ENTRY_WORDS]>,
+    /// Why the walk ended: one of [`stop`].
+    pub stop: u8,
+}
+
+/// The frames of every thread, subinterpreters' included.
+pub fn read_threads(python: &Python, memory: &ProcessMemory<'_>) -> Vec<ThreadFrames> {
+    list_states(python, memory).into_iter().filter_map(|state| read_thread(state, python, memory)).collect()
+}
+
+/// The states of all threads.
+fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u64> {
+    /// No thread has this thread pointer, so that the search goes on to the end.
+    const NOBODY: u64 = u64::MAX;
+    let mut memory = *memory;
+    let mut states = Vec::new();
+    let Some(mut search) = Search::start(&python.interpreter, &mut memory) else { return states };
+    for _ in 0..limits::PYTHON_THREADS {
+        if search.thread != 0 {
+            states.push(search.thread);
+        }
+        if search.step(NOBODY, &python.interpreter, &mut memory) != stop::GOES_ON {
+            break;
+        }
+    }
+    states
+}
+
+/// `None` if the state is gone.
+fn read_thread(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> Option<ThreadFrames> {
+    let thread_pointer = memory.read_field(state, python.interpreter.thread_id)?;
+    let native_id = python.layout.native_thread_id.and_then(|field| memory.read_field(state, field));
+    let (entries, stop) = read_frames(state, python, memory);
+    let native_id = native_id.and_then(|id| u32::try_from(id).ok());
+    Some(ThreadFrames { state, thread_pointer, native_id, entries, stop })
+}
+
+fn read_frames(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> (Vec<[u64; ENTRY_WORDS]>, u8) {
+    let mut memory = *memory;
+    let mut walk = Walk::EMPTY;
+    let mut entries = Vec::new();
+    let mut stop = walk.start(state, &python.interpreter, &mut memory);
+    while stop == stop::GOES_ON {
+        if entries.len() >= limits::PYTHON_FRAMES {
+            return (entries, stop::DEPTH);
+        }
+        let step = walk.step(&python.interpreter, &mut memory);
+        if step.entry[..2] != [0, 0] {
+            entries.push(step.entry);
+        }
+        if step.marker != 0 {
+            entries.push([0, step.marker, 0]);
+        }
+        stop = step.stop;
+    }
+    (entries, stop)
+}
