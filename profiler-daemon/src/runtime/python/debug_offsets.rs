@@ -129,28 +129,37 @@ impl Offsets {
 
     fn to_interpreter(&self) -> Option<Interpreter> {
         let frame_owner = self.within("frame", "owner", 1)?;
-        let [frame_code, frame_previous, frame_instruction] =
-            ["executable", "previous", "instr_ptr"].map(|field| self.within("frame", field, 8));
-        let ends = [frame_owner + 1, frame_code? + 8, frame_previous? + 8, frame_instruction? + 8];
-        Some(Interpreter {
+        let frame = |field| self.within("frame", field, 8);
+        let (frame_code, frame_previous) = (frame("executable")?, frame("previous")?);
+        let frame_instruction = frame("instr_ptr")?;
+        let ends = [frame_owner + 1, frame_code + 8, frame_previous + 8, frame_instruction + 8];
+        let known = Interpreter {
             flags: SHIMS,
             frame_bytes: ends.into_iter().max()?.checked_next_multiple_of(8)?,
+            frame_code,
+            frame_previous,
+            frame_instruction,
+            frame_owner,
+            ..Interpreter::default()
+        };
+        self.with_objects(known)
+    }
+
+    /// Adds what is not of frames.
+    fn with_objects(&self, known: Interpreter) -> Option<Interpreter> {
+        Some(Interpreter {
             interpreter_next: self.within("interpreter", "next", 8)?,
             interpreter_threads: self.within("interpreter", "threads_head", 8)?,
             thread_next: self.within("thread", "next", 8)?,
             thread_id: self.within("thread", "thread_id", 8)?,
             thread_frame: self.within("thread", "current_frame", 8)?,
             thread_bytes: self.thread_bytes()?,
-            frame_code: frame_code?,
-            frame_previous: frame_previous?,
-            frame_instruction: frame_instruction?,
-            frame_owner,
             object_type: self.within("object", "ob_type", 8)?,
             code_first_line: self.within("code", "firstlineno", 4)?,
             code_name: self.within("code", "name", 8)?,
             code_filename: self.within("code", "filename", 8)?,
             code_lines: self.within("code", "linetable", 8)?,
-            ..Interpreter::default()
+            ..known
         })
     }
 

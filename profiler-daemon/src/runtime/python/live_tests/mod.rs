@@ -11,6 +11,7 @@ use std::{env, fs};
 
 use profiler_common::python::stop;
 
+use super::lock::{is_collecting, read_lock};
 use super::threads::{ThreadFrames, read_threads};
 use super::{CodeObject, ProcessMemory, Python, Refusal, detect};
 use crate::process::{Mappings, ProcFile, ProcWorld, World};
@@ -83,6 +84,13 @@ impl Installed {
         command.arg("-u").arg(script).env("PYTHONUTF8", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok().map(Running)
     }
+
+    /// Removes the copy of the script that [`Self::run`] made.
+    fn clean(&self, script: &Path) {
+        if let (Some(root), Some(name)) = (&self.root, script.file_name()) {
+            let _ = fs::remove_file(root.join("tmp").join(name));
+        }
+    }
 }
 
 /// The entries of a folder, in order; none if there is no folder.
@@ -112,6 +120,7 @@ fn start(installed: &Installed, script: &Path) -> Option<(Running, String)> {
     let mut child = installed.run(script)?;
     let mut line = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    installed.clean(script);
     if line.is_empty() {
         eprintln!("SKIPPED: {installed:?} does not run here");
         return None;
@@ -153,6 +162,19 @@ fn check_threads(child: &Running, python: &Python, told: &Told) {
     }
 }
 
+/// Nobody runs Python while all wait, and the last that did is one of the threads.
+fn check_lock(child: &Running, python: &Python) {
+    let memory = ProcessMemory::new(child.0.id(), &ProcWorld);
+    let interpreter = memory.read_u64(python.interpreter.interpreters).unwrap();
+    let lock = read_lock(interpreter, python, &memory).unwrap();
+    let states: Vec<_> = read_all(child, python).iter().map(|thread| thread.state).collect();
+    assert!(!lock.is_held && states.contains(&lock.last_holder), "{lock:?} {states:?}");
+    assert_eq!(is_collecting(interpreter, python, &memory), Some(false));
+    let key = python.layout.thread_key.and_then(|field| memory.read_field(python.runtime, field));
+    let is_made = |key: u64| key as u32 == 1 && key >> 32 < 32;
+    assert!(key.is_none_or(is_made) && key.is_some() == (python.layout.version.minor < 15), "{key:?}");
+}
+
 /// Every thread but the main one waits below a call.
 fn check_calls(child: &Running, python: &Python, told: &Told) {
     let memory = ProcessMemory::new(child.0.id(), &ProcWorld);
@@ -174,6 +196,22 @@ fn check_fingerprint(child: &Running, python: &Python) {
     assert_eq!(CodeObject::read(8, fingerprint, python, &memory), Err(super::Unnamed::Unreadable));
 }
 
+/// Compares what is read of a child with what it told.
+fn check(child: &Running, told: &Told) {
+    let found = detect_in(child);
+    assert_eq!(found.len(), 1, "{}: {found:?}", told.version);
+    let is_old = ["3.6.", "3.7."].iter().any(|old| told.version.starts_with(old));
+    let python = match found[0].found {
+        Ok(python) => python,
+        Err(refusal) => return assert_eq!((refusal, is_old), (Refusal::TooOld, true), "{}", told.version),
+    };
+    assert!(told.version.starts_with(&python.layout.version.to_string()), "{} {python:?}", told.version);
+    check_threads(child, &python, told);
+    check_calls(child, &python, told);
+    check_lock(child, &python);
+    check_fingerprint(child, &python);
+}
+
 #[test]
 fn each_interpreter_is_read_as_it_describes_itself() {
     let folder = tempfile::tempdir().unwrap();
@@ -183,21 +221,7 @@ fn each_interpreter_is_read_as_it_describes_itself() {
     for installed in Installed::all() {
         let Some((child, line)) = start(&installed, &script) else { continue };
         let told: Told = serde_json::from_str(&line).unwrap();
-        let found = detect_in(&child);
-        assert_eq!(found.len(), 1, "{}: {found:?}", told.version);
-        match found[0].found {
-            Ok(python) => {
-                let version = python.layout.version.to_string();
-                assert!(told.version.starts_with(&version), "{version} {}", told.version);
-                check_threads(&child, &python, &told);
-                check_calls(&child, &python, &told);
-                check_fingerprint(&child, &python);
-            }
-            Err(refusal) => {
-                let is_old = ["3.6.", "3.7."].iter().any(|old| told.version.starts_with(old));
-                assert!(is_old && refusal == Refusal::TooOld, "{}: {refusal}", told.version);
-            }
-        }
+        check(&child, &told);
         seen.push(told.version);
     }
     if seen.is_empty() {
