@@ -109,8 +109,8 @@ mod tests {
                 ),
                 "poll/asyncio loop",
             ),
-            (format!("c|sem_clockwait c|PyThread_acquire_lock_timed py|f@/a.py"), "lock/threading lock"),
-            (format!("c|sem_wait py|wait@/mine_threading.py"), "lock/threading lock"),
+            ("c|sem_clockwait c|PyThread_acquire_lock_timed py|f@/a.py".to_owned(), "lock/threading lock"),
+            ("c|sem_wait py|wait@/mine_threading.py".to_owned(), "lock/threading lock"),
         ] {
             let frames: Vec<_> = stack.split(' ').map(frame).collect();
             assert_eq!(detail_of(&frames).map(WaitDetail::label).as_deref(), Some(expected), "{stack}");
