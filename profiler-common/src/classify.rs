@@ -63,6 +63,8 @@ pub struct Blocked {
     pub argument1: u64,
     /// The third argument of the system call.
     pub argument2: u64,
+    /// It waits for the lock around an interpreter.
+    pub interpreter_lock: bool,
 }
 
 /// The class of a wait, and whether it is idle.
@@ -140,6 +142,7 @@ fn classify_uninterruptible(blocked: &Blocked) -> u8 {
 fn classify_interruptible(blocked: &Blocked) -> u8 {
     match blocked.syscall {
         syscall::DESCRIPTOR | syscall::TRANSFER => classify_descriptor(blocked.descriptor),
+        syscall::FUTEX if blocked.interpreter_lock => wait_class::LOCK,
         syscall::FUTEX => classify_futex(blocked.argument1, blocked.argument2),
         syscall::SYNC => wait_class::SYNC,
         syscall::POLL => classify_poll(blocked),
@@ -267,6 +270,14 @@ mod tests {
     fn a_wait_for_a_device_outside_a_system_call_is_a_page_fault() {
         let blocked = Blocked { state: D, iowait: true, ..Default::default() };
         assert_eq!(classify(&blocked).class, FAULT);
+    }
+
+    #[test]
+    fn a_futex_of_the_lock_around_an_interpreter_is_a_lock_whatever_its_value() {
+        let futex =
+            Blocked { state: S, syscall: syscall::FUTEX, argument1: 0x189, in_syscall: true, ..Default::default() };
+        assert_eq!(classify(&futex).class, SYNC);
+        assert_eq!(classify(&Blocked { interpreter_lock: true, ..futex }).class, LOCK);
     }
 
     #[test]

@@ -12,9 +12,25 @@ pub const LEAF_FRAMES: usize = 128;
 /// User frames walked by one program before it calls the next.
 pub const FRAMES_PER_PROGRAM: u32 = 12;
 
-/// Programs a walk consists of at most: the kernel allows 33 tail calls, and 32 before Linux 5.16. A deeper stack lacks its
-/// outermost frames and is flagged as truncated.
-pub const WALK_PROGRAMS: u32 = 31;
+/// Programs a walk of a user stack consists of at most: the kernel allows 33 tail calls, and 32 before Linux 5.16, which the
+/// walk of Python frames shares. A deeper stack lacks its outermost frames and is flagged as truncated.
+pub const WALK_PROGRAMS: u32 = 24;
+
+/// Entries of Python frames and markers per stack: 256 frames, and markers for every fourth. Of deeper ones the innermost
+/// are kept, and the stack is flagged as truncated.
+pub const PYTHON_ENTRIES: usize = 320;
+
+/// Python frames walked by one program before it calls the next.
+pub const PYTHON_FRAMES_PER_PROGRAM: u32 = 40;
+
+/// Thread states one program looks at to find that of the current thread; it is remembered.
+pub const PYTHON_THREADS_PER_PROGRAM: u32 = 64;
+
+/// Programs a walk of Python frames, and the search for the thread before it, consist of at most.
+pub const PYTHON_PROGRAMS: u32 = 8;
+
+/// Address spaces with a Python interpreter at once. Threads of a further one have no Python frames.
+pub const INTERPRETERS: u32 = 4096;
 
 /// System call numbers the table of kinds covers; higher numbers are unknown.
 pub const SYSCALLS: usize = 512;

@@ -1,6 +1,7 @@
 //! The records that cross from the kernel half to the user half: fixed-width integers, explicit padding.
 
-use crate::limits::{KERNEL_FRAMES, USER_FRAMES};
+use crate::limits::{KERNEL_FRAMES, PYTHON_ENTRIES, USER_FRAMES};
+use crate::python::ENTRY_WORDS;
 
 /// Declares a record that crosses the border as bytes. On the host it is plain data, checked at compile time.
 macro_rules! record {
@@ -117,9 +118,11 @@ pub const FLAG_BEFORE_ATTACH: u8 = 8;
 pub const FLAG_KERNEL_THREAD: u8 = 16;
 /// Each user address is followed by the stack pointer of its frame.
 pub const FLAG_STACK_POINTERS: u8 = 32;
+/// The wait was for the lock around the Python interpreter.
+pub const FLAG_INTERPRETER_LOCK: u8 = 64;
 
 record! {
-    /// Precedes the addresses of one captured stack: kernel frames, then user frames, leaf first.
+    /// Precedes the addresses of one captured stack: kernel frames, then user frames, then Python frames, leaf first.
     ///
     /// The first user address is the instruction the thread entered the kernel at or was interrupted at, the others are
     /// return addresses. An instruction that a signal handler interrupted stands one byte further on, so that one byte less
@@ -141,6 +144,10 @@ record! {
         pub weight_ns: u64,
         /// The sampling period that was in force.
         pub period_ns: u64,
+        /// The address of the thread's state in the Python interpreter, or zero.
+        pub python_thread: u64,
+        /// With [`FLAG_INTERPRETER_LOCK`]: that of the thread that held the lock when the wait began.
+        pub lock_holder: u64,
         /// How many kernel addresses follow.
         pub kernel_frames: u16,
         /// How many user addresses follow them.
@@ -155,13 +162,23 @@ record! {
         pub stop: u8,
         /// How many user frames were walked; more than `user_frames` if not all were kept.
         pub walked: u16,
+        /// How many entries of Python frames and markers follow, of [`ENTRY_WORDS`] words each.
+        pub python_entries: u16,
+        /// Why the walk of Python frames ended: one of [`crate::python::stop`].
+        pub python_stop: u8,
         /// Zero.
-        pub padding: [u8; 6],
+        pub padding: [u8; 3],
     }
 }
 
-/// The most words a stack record carries: two for each user frame if stack pointers are recorded.
-pub const STACK_WORDS: usize = KERNEL_FRAMES + 2 * USER_FRAMES;
+/// The most words of user frames a stack record carries: two for each frame if stack pointers are recorded.
+pub const USER_WORDS: usize = 2 * USER_FRAMES;
+
+/// The most words of Python frames.
+pub const PYTHON_WORDS: usize = ENTRY_WORDS * PYTHON_ENTRIES;
+
+/// The most words a stack record carries.
+pub const STACK_WORDS: usize = KERNEL_FRAMES + USER_WORDS + PYTHON_WORDS;
 
 /// A thread ended: its final totals.
 pub const LIFECYCLE_EXIT: u32 = 1;
@@ -207,8 +224,12 @@ record! {
         pub process_name: [u8; 16],
         /// Bits of `FLAG_*`.
         pub flags: u32,
-        /// Zero.
-        pub padding: u32,
+        /// The account of the wait in progress, with `waits_since_ns`.
+        pub waits_for: u32,
+        /// When the wait in progress began, on the monotonic clock; zero if the thread is not off CPU.
+        pub waits_since_ns: u64,
+        /// The thread pointer, by which user space knows the thread.
+        pub thread_pointer: u64,
     }
 }
 

@@ -35,6 +35,10 @@ fn bad_usage_ends_with_two_and_one_line_that_says_what_to_write() {
             "failed to read the flags: `color` is not a value of `by`; write function, line, file, thread or process",
         ),
         (
+            &["hotspots", "--all", "--columns", "few"],
+            "failed to read the flags: `few` is not a value of `columns`; write full or scalene",
+        ),
+        (
             &["hotspots", "--all", "--duration", "10"],
             "failed to read the flags: --duration `10` is not valid: write a duration from 100ms to 24h, \
              such as 10s, 500ms or 1h",
@@ -106,6 +110,14 @@ fn a_port_in_use_is_refused_before_anything_is_loaded() {
          stop that one, or choose another address with --listen"
     );
     assert_refused(&["serve", "--select", "none", "--listen", &address], 1, &message);
+}
+
+#[test]
+fn every_command_that_reads_source_files_can_be_told_not_to() {
+    for command in ["serve", "hotspots", "record"] {
+        let help = String::from_utf8(profilerd(&[command, "--help"]).stdout).unwrap();
+        assert!(help.contains("--no-source"), "{command}: {help}");
+    }
 }
 
 #[test]

@@ -6,12 +6,12 @@ mod record;
 use profiler_common::record::{STACK_OFF_CPU, STACK_ON_CPU};
 use profiler_daemon::aggregate::Aggregator;
 use profiler_daemon::profile::Timestamp;
-use profiler_daemon::wire::decode_stack;
+use profiler_daemon::wire::{Room, decode_stack};
 use record::{PERIOD_NS, stack_records};
 
 /// Adds all records; returns how many stacks were new.
 fn add_all(aggregator: &mut Aggregator, records: &[Vec<u64>]) -> usize {
-    let mut room = Vec::new();
+    let mut room = Room::default();
     let mut add = |words: &Vec<u64>| {
         let event = decode_stack(bytemuck::cast_slice(words), &mut room).expect("the record is well-formed");
         aggregator.add_stack(&event)

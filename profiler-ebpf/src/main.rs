@@ -8,6 +8,7 @@ mod lifecycle;
 mod maps;
 mod memory;
 mod offsets;
+mod python;
 mod selection;
 mod stacks;
 mod switches;
@@ -118,6 +119,27 @@ fn walk_sched_exit(context: BtfTracePointContext) -> i32 {
 #[kprobe]
 fn walk_finish_task_switch(context: ProbeContext) -> u32 {
     stacks::continue_walk(&context, STACK_OFF_CPU);
+    0
+}
+
+/// Walks Python frames of a stack on the CPU.
+#[perf_event]
+fn python_on_cpu(context: PerfEventContext) -> u32 {
+    stacks::continue_python(&context, STACK_ON_CPU);
+    0
+}
+
+/// Walks Python frames of a stack that waited.
+#[btf_tracepoint(function = "sched_exit_tp")]
+fn python_sched_exit(context: BtfTracePointContext) -> i32 {
+    stacks::continue_python(&context, STACK_OFF_CPU);
+    0
+}
+
+/// The same on older kernels.
+#[kprobe]
+fn python_finish_task_switch(context: ProbeContext) -> u32 {
+    stacks::continue_python(&context, STACK_OFF_CPU);
     0
 }
 

@@ -2,7 +2,9 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw;
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel as bpf_probe_read_kernel_raw, bpf_probe_read_user as bpf_probe_read_user_raw,
+};
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 
 /// Reads kernel memory at `base + offset`; zero if it cannot be read.
@@ -33,4 +35,13 @@ pub fn user_word(address: u64) -> Option<u64> {
 pub fn user<T: Copy + Default>(address: u64) -> T {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_user(address as *const T) }.unwrap_or_default()
+}
+
+/// Copies `bytes` of the current task's user memory, at most as many as there is room for. Returns whether it could be read.
+#[inline(always)]
+pub fn copy_user<const N: usize>(address: u64, bytes: u32, to: &mut [u64; N]) -> bool {
+    let room = (N * 8) as u32;
+    let bytes = if bytes > room { room } else { bytes };
+    // SAFETY: the helper checks the address; the destination has room.
+    unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), bytes, address as *const c_void) == 0 }
 }

@@ -68,6 +68,8 @@ globals! {
     TASK_IN_MEMSTALL_MASK / task_in_memstall_mask: u32 = 0;
     /// `task_struct.thread_info.status` (x86_64).
     TASK_THREAD_STATUS / task_thread_status: u32 = ABSENT;
+    /// The thread pointer: `task_struct.thread.fsbase` (x86_64) or `.thread.uw.tp_value` (aarch64).
+    TASK_THREAD_POINTER / task_thread_pointer: u32 = ABSENT;
     /// `signal_struct.live.counter`.
     SIGNAL_LIVE / signal_live: u32 = ABSENT;
     /// `files_struct.fdt`.

@@ -8,9 +8,11 @@ use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ringbuf_output, bpf_send_s
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
 use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
+use profiler_common::python::ENTRY_WORDS;
 use profiler_common::record::{self, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
 use profiler_common::unwind::stop;
 
+use crate::python::PythonWalk;
 use crate::task::Task;
 use crate::threads::{self, Thread};
 use crate::user_stack::{ROOM_WORDS, Walk};
@@ -22,6 +24,7 @@ pub struct Room {
     header: StackHeader,
     words: [u64; ROOM_WORDS],
     walk: Walk,
+    python: PythonWalk,
 }
 
 /// The samples of the timer interrupt nest inside the switch programs, so each has its own room.
@@ -32,9 +35,15 @@ static OFF_CPU_ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
 
 /// The programs that go on with a walk; an array holds programs of one kind.
 #[map]
-static ON_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static ON_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(WALKS, 0);
 #[map]
-static OFF_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+static OFF_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(WALKS, 0);
+
+/// In an array of walks: the program that walks user frames.
+const USER_WALK: u32 = 0;
+/// The program that walks Python frames.
+const PYTHON_WALK: u32 = 1;
+const WALKS: u32 = 2;
 
 /// How many walks this CPU did in the current slice of time.
 #[repr(C)]
@@ -89,11 +98,12 @@ pub fn capture(context: &impl EbpfContext, thread: &Thread, capture: Capture) {
     maps::count(record::COUNTER_STACK_WALKS);
     let kernel = walk_kernel(context.as_ptr(), room);
     fill_header(room, thread, capture, kernel);
+    room.python.skip();
     if thread.kernel_thread != 0 {
         room.walk.skip();
     } else {
         room.walk.start(&thread.identity, kernel);
-        go_on(context, capture.kind);
+        go_on(context, capture.kind, USER_WALK);
         room.walk.give_up();
     }
     finish(room);
@@ -104,8 +114,27 @@ pub fn capture(context: &impl EbpfContext, thread: &Thread, capture: Capture) {
 pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
     let Some(room) = room(kind) else { return };
     if room.walk.advance(&mut room.words) {
-        go_on(context, kind);
+        go_on(context, kind, USER_WALK);
         room.walk.give_up();
+    }
+    if room.walk.has_python() {
+        let begin = u32::from(room.header.kernel_frames) + room.walk.kept() * room.walk.stride();
+        if room.python.start(room.walk.space(), begin) {
+            go_on(context, kind, PYTHON_WALK);
+            room.python.give_up();
+        }
+    }
+    finish(room);
+}
+
+/// Walks Python frames behind the user frames.
+#[inline(always)]
+pub fn continue_python(context: &impl EbpfContext, kind: u8) {
+    let Some(room) = room(kind) else { return };
+    let Some(thread) = threads::find(Task::current()) else { return };
+    if room.python.advance(thread, &mut room.words) {
+        go_on(context, kind, PYTHON_WALK);
+        room.python.give_up();
     }
     finish(room);
 }
@@ -119,10 +148,10 @@ fn room(kind: u8) -> Option<&'static mut Room> {
 
 /// Returns only if there is no program to go on.
 #[inline(always)]
-fn go_on(context: &impl EbpfContext, kind: u8) {
+fn go_on(context: &impl EbpfContext, kind: u8, walk: u32) {
     let walks = if kind == record::STACK_ON_CPU { &ON_CPU_WALKS } else { &OFF_CPU_WALKS };
-    // SAFETY: the array holds a program of the caller's kind, which takes the same context.
-    unsafe { walks.tail_call(context, 0) };
+    // SAFETY: the array holds programs of the caller's kind, which take the same context.
+    unsafe { walks.tail_call(context, walk) };
 }
 
 #[inline(always)]
@@ -147,6 +176,8 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
         runq_ns: capture.runq_ns,
         weight_ns: capture.weight_ns,
         period_ns: capture.period_ns,
+        python_thread: 0,
+        lock_holder: 0,
         kernel_frames: kernel as u16,
         user_frames: 0,
         kind: capture.kind,
@@ -154,7 +185,9 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
         flags: capture.flags,
         stop: 0,
         walked: 0,
-        padding: [0; 6],
+        python_entries: 0,
+        python_stop: 0,
+        padding: [0; 3],
     };
 }
 
@@ -177,7 +210,11 @@ fn finish(room: &mut Room) {
     room.header.walked = room.walk.walked as u16;
     room.header.stop = room.walk.ending();
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
-    let words = u32::from(room.header.kernel_frames) + kept * stride;
+    room.header.python_thread = thread.python.state;
+    room.header.lock_holder = thread.python.lock_holder;
+    room.header.python_entries = room.python.entries as u16;
+    room.header.python_stop = room.python.stop as u8;
+    let words = u32::from(room.header.kernel_frames) + kept * stride + room.python.entries * ENTRY_WORDS as u32;
     let words = if words > STACK_WORDS as u32 { STACK_WORDS as u32 } else { words };
     let is_urgent = thread.announced == 0 || lacks_code(room.header.stop) && thread.announced < CUT_ANNOUNCEMENTS;
     let wake = if is_urgent { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };

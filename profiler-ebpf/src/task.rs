@@ -162,6 +162,12 @@ impl Task {
             && memory::kernel::<u32>(self.0 as u64, offsets::task_thread_status()) & TS_COMPAT != 0
     }
 
+    /// What user space finds its own thread by.
+    #[inline(always)]
+    pub fn thread_pointer(self) -> u64 {
+        memory::kernel(self.0 as u64, offsets::task_thread_pointer())
+    }
+
     /// The scheduler's books of the thread, now.
     #[inline(always)]
     pub fn reading(self) -> Reading {

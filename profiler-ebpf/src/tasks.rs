@@ -14,6 +14,7 @@ use profiler_common::record::{
     account, control,
 };
 
+use crate::python::PythonThread;
 use crate::selection::{self, Opener};
 use crate::task::Task;
 use crate::threads::{self, Thread};
@@ -52,6 +53,7 @@ pub fn executed(task: Task, old_pid: u32) {
     if let Some(thread) = threads::find(task) {
         thread.identity.exec_ns = at.now_ns;
         thread.announced = 0;
+        thread.python = PythonThread::UNKNOWN;
     }
 }
 
@@ -197,7 +199,10 @@ fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
     snapshot.process_name = task.leader().comm();
     snapshot.flags =
         u32::from(thread.ledger.flags) | if thread.kernel_thread != 0 { u32::from(FLAG_KERNEL_THREAD) } else { 0 };
-    snapshot.padding = 0;
+    let is_off = room.ledger.phase == phase::OFF;
+    snapshot.waits_for = u32::from(room.ledger.account);
+    snapshot.waits_since_ns = if is_off { room.ledger.since_ns } else { 0 };
+    snapshot.thread_pointer = task.thread_pointer();
     let bytes = size_of::<Snapshot>() as u32;
     // SAFETY: the verifier checks the sequence file and the room. A full sequence makes the kernel visit the task again.
     unsafe { bpf_seq_write((*meta).seq, core::ptr::from_mut(snapshot).cast::<c_void>(), bytes) };

@@ -12,6 +12,7 @@ use profiler_common::record::{COUNTER_THREAD_TABLE_FULL, Identity};
 use profiler_common::strat::Strat;
 
 use crate::maps;
+use crate::python::PythonThread;
 use crate::task::Task;
 
 #[cfg(feature = "hash")]
@@ -39,6 +40,8 @@ pub struct Thread {
     pub strat: Strat,
     /// What the descriptor waited on last refers to.
     pub descriptor: DescriptorCache,
+    /// The thread's state in a Python interpreter, as it was found last.
+    pub python: PythonThread,
     /// How many stacks of this program image have woken the user half: the first, and some that were cut.
     pub announced: u32,
     /// Whether it is a thread of the kernel.
@@ -121,6 +124,7 @@ pub fn create(task: Task, scratch: &mut Thread, opening: Opening, exec_ns: u64) 
     scratch.ledger.open(opening);
     scratch.strat = Strat { position_ns: 0, point_ns: 0, bin_ns: 0 };
     scratch.descriptor = DescriptorCache::EMPTY;
+    scratch.python = PythonThread::UNKNOWN;
     scratch.announced = 0;
     scratch.kernel_thread = u32::from(task.is_kernel_thread());
     scratch.sequence = 0;

@@ -3,18 +3,18 @@
 use profiler_common::limits::{FRAMES_PER_PROGRAM, LEAF_FRAMES, USER_FRAMES, WALK_PROGRAMS};
 use profiler_common::record::Identity;
 use profiler_common::unwind::aarch64::Aarch64;
-use profiler_common::unwind::code::{Mapping, PENDING, WITH_STACK_POINTERS};
+use profiler_common::unwind::code::{Mapping, PENDING};
 use profiler_common::unwind::cursor::Cursor;
 use profiler_common::unwind::stop;
 use profiler_common::unwind::walk::{Code, Process, step};
 use profiler_common::unwind::x86_64::X86_64;
 
 use crate::code::{self, Current};
-use crate::offsets;
 use crate::task::Task;
+use crate::{offsets, python};
 
 /// Words of a room for frames: a power of two, so that a masked index is in bounds.
-pub const ROOM_WORDS: usize = 512;
+pub const ROOM_WORDS: usize = 2048;
 
 /// A table was missing that will be there soon.
 const LACKED_TABLE: u32 = 1;
@@ -27,6 +27,8 @@ pub struct Walk {
     cursor: Cursor,
     last: Mapping,
     space: u32,
+    /// Whether it has a Python interpreter.
+    has_python: u32,
     /// Whether the mappings of the process are known.
     prepared: u32,
     /// Where user frames begin.
@@ -56,7 +58,8 @@ impl Walk {
         let space = code::find_space(identity);
         self.prepared = u32::from(space.is_some());
         self.space = space.map_or(0, |space| space.space);
-        self.stride = if space.is_some_and(|space| space.flags & WITH_STACK_POINTERS != 0) { 2 } else { 1 };
+        self.has_python = u32::from(self.prepared != 0 && python::is_in(self.space));
+        self.stride = 1 + self.has_python;
         let registers = Task::current().registers();
         let read = if offsets::is_aarch64() != 0 {
             registers.start_aarch64(&mut self.cursor)
@@ -72,6 +75,7 @@ impl Walk {
     #[inline(always)]
     pub fn skip(&mut self) {
         self.walked = 0;
+        self.has_python = 0;
         self.stride = 1;
         self.prepared = 1;
         self.lacked = 0;
@@ -92,6 +96,18 @@ impl Walk {
         }
         let is_cut = self.stop != u32::from(stop::COMPLETE);
         if is_cut && self.lacked & LACKED_MAPPING != 0 { stop::UNMAPPED } else { self.stop as u8 }
+    }
+
+    /// The space of the process.
+    #[inline(always)]
+    pub fn space(&self) -> u32 {
+        self.space
+    }
+
+    /// Whether there are Python frames to walk as well.
+    #[inline(always)]
+    pub fn has_python(&self) -> bool {
+        self.has_python != 0
     }
 
     /// How many frames are kept.

@@ -1,7 +1,9 @@
 //! Why a thread is about to block: gathers what the classification needs, and no more.
 
 use profiler_common::classify::{Blocked, classify};
-use profiler_common::record::{FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account};
+use profiler_common::record::{
+    FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account,
+};
 use profiler_common::syscall;
 
 use crate::task::{Registers, Task};
@@ -29,8 +31,10 @@ pub fn cause(task: Task, thread: &mut Thread, state: u32, preempted: bool, curre
         }
         return Cause { account: account::RUNQ, flags: FLAG_INVOLUNTARY | kernel };
     }
-    let verdict = classify(&blocked(task, thread, state, current));
-    Cause { account: verdict.class, flags: kernel | if verdict.idle { FLAG_IDLE } else { 0 } }
+    let blocked = blocked(task, thread, state, current);
+    let verdict = classify(&blocked);
+    let lock = if blocked.interpreter_lock { FLAG_INTERPRETER_LOCK } else { 0 };
+    Cause { account: verdict.class, flags: kernel | lock | if verdict.idle { FLAG_IDLE } else { 0 } }
 }
 
 #[inline(always)]
@@ -45,6 +49,7 @@ fn blocked(task: Task, thread: &mut Thread, state: u32, current: bool) -> Blocke
         descriptor: 0,
         argument1: 0,
         argument2: 0,
+        interpreter_lock: false,
     };
     if !blocked.kernel_thread {
         add_syscall(&mut blocked, task, thread, current);
@@ -68,6 +73,7 @@ fn add_syscall(blocked: &mut Blocked, task: Task, thread: &mut Thread, current: 
         syscall::FUTEX => {
             blocked.argument1 = registers.argument1();
             blocked.argument2 = registers.argument2();
+            blocked.interpreter_lock = current && thread.python.waits_for_lock(registers.argument0());
         }
         syscall::SELECT => blocked.argument1 = registers.argument0(),
         syscall::POLL => add_poll(blocked, task, thread, registers, current),

@@ -1,7 +1,7 @@
 //! A Python whose interpreter keeps frame pointers: what a walk by frame pointers needs to get past its C frames.
 //!
-//! Python 3.15 is built that way by default; before that it depends on who built it. Where no installed one is, Debian's
-//! 3.15 is unpacked into a root of its own under the target folder.
+//! Python 3.15 is built that way by default; before that it depends on who built it. Where no installed one is, it
+//! is Debian's 3.15, which `cargo xtask setup` unpacks into a root of its own under the target folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::host::target_dir;
+use crate::interpreter::roots;
 
 /// An interpreter, possibly in a root of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,17 +66,10 @@ fn keeps_frame_pointers(program: &Path) -> bool {
 }
 
 fn unpacked() -> Result<Python> {
-    let root = target_dir().join("test-roots/sid");
-    let python = Python { program: "/usr/bin/python3.15".into(), root: Some(root.clone()) };
-    if root.join("usr/bin/python3.15").exists() {
-        return Ok(python);
-    }
-    let status = Command::new("debootstrap")
-        .args(["--variant=minbase", "--include=python3.15", "sid"])
-        .arg(&root)
-        .stdout(std::process::Stdio::null())
-        .status()
-        .context("no Python with frame pointers is installed, and debootstrap is missing to get one")?;
-    ensure!(status.success(), "debootstrap could not unpack Debian's python3.15");
-    Ok(python)
+    let root = roots().join("sid");
+    ensure!(
+        root.join("usr/bin/python3.15").exists(),
+        "there is no Python with frame pointers; `cargo xtask setup --for live` unpacks Debian's 3.15"
+    );
+    Ok(Python { program: "/usr/bin/python3.15".into(), root: Some(root) })
 }

@@ -1,5 +1,6 @@
 //! Every task of the repository: `cargo xtask VERB`.
 mod apt;
+mod archive;
 mod bpf_object;
 mod bpf_rustc;
 mod bpf_sources;

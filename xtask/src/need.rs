@@ -96,11 +96,11 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install LLVM's tools",
     },
     Need {
-        name: "Python 3.12 or newer with frame pointers, or debootstrap to unpack one",
+        name: "Debian's Pythons 3.9, 3.11, 3.13, 3.14 and 3.15, in roots of their own",
         rings: &[Ring::Live],
-        find: || python::find().map(|path| path.display().to_string()),
+        find: python::find,
         install: python::install,
-        elsewhere: "install debootstrap, or name a Python built with -fno-omit-frame-pointer in PROFILERD_TEST_PYTHON",
+        elsewhere: "run this on Debian or Ubuntu, where apt-get and dpkg-deb can unpack them",
     },
     Need {
         name: "JDK 17 or newer",

@@ -1,25 +1,85 @@
-//! A Python the live tests can walk by frame pointers and that writes a perf map.
-use crate::apt;
-use crate::command::{Command, find_program};
-use std::path::{Path, PathBuf};
+//! Debian's Pythons for the tests: those of each suite unpacked into a root of its own under the target folder.
+//!
+//! Programs in a root run by `chroot`; nothing of them is installed on this machine. Versions that no suite has, the tests
+//! find where somebody built them.
+use crate::archive::Archive;
+use crate::{apt, repository};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::PathBuf;
 
-const QUESTION: &str = "import sys, sysconfig; flags = sysconfig.get_config_var('PY_CORE_CFLAGS') or ''; \
-    print(sys.version_info >= (3, 12) and '-fno-omit-frame-pointer' in flags)";
-
-/// A Python 3.12 or newer whose interpreter keeps frame pointers, or else debootstrap, with which the tests unpack one.
-pub(crate) fn find() -> Option<PathBuf> {
-    let named = std::env::var_os("PROFILERD_TEST_PYTHON").map(PathBuf::from);
-    let names = ["python3", "python3.12", "python3.13", "python3.14", "python3.15"];
-    let on_path = names.iter().filter_map(|name| find_program(name, &[]));
-    named.into_iter().chain(on_path).find(|python| is_usable(python)).or_else(|| find_program("debootstrap", &[]))
+/// The Pythons of one suite.
+struct Root {
+    suite: &'static str,
+    /// The versions, each as a program and as a library.
+    versions: &'static [&'static str],
+    /// Other packages that tests use where they find them.
+    more: &'static [&'static str],
 }
 
-/// Installs debootstrap: hardly any released Python keeps frame pointers.
-pub(crate) fn install() -> anyhow::Result<()> {
-    apt::install(&["debootstrap"])
+const ROOTS: [Root; 4] = [
+    Root { suite: "bullseye", versions: &["3.9"], more: &[] },
+    Root { suite: "bookworm", versions: &["3.11"], more: &[] },
+    Root { suite: "trixie", versions: &["3.13"], more: &["python3-numpy"] },
+    Root { suite: "sid", versions: &["3.14", "3.15"], more: &[] },
+];
+
+/// Where the roots are, once all of them are complete.
+pub(crate) fn find() -> Option<String> {
+    ROOTS.iter().all(Root::is_complete).then(|| folder().display().to_string())
 }
 
-/// Asks the interpreter itself how it was compiled: names and links say nothing about it.
-fn is_usable(python: &Path) -> bool {
-    Command::new(python).args(["-c", QUESTION]).read().is_some_and(|answer| answer.starts_with("True"))
+/// Unpacks the roots that are not complete.
+pub(crate) fn install() -> Result<()> {
+    apt::install(&["debian-archive-keyring"])?;
+    ROOTS.iter().filter(|root| !root.is_complete()).try_for_each(Root::unpack)
+}
+
+fn folder() -> PathBuf {
+    repository::target_dir().join("test-roots")
+}
+
+impl Root {
+    fn path(&self) -> PathBuf {
+        folder().join(self.suite)
+    }
+
+    fn is_complete(&self) -> bool {
+        let usr = self.path().join("usr");
+        self.versions.iter().all(|version| {
+            let library = usr.join(format!("lib/x86_64-linux-gnu/libpython{version}.so.1.0"));
+            usr.join(format!("bin/python{version}")).exists() && library.exists()
+        })
+    }
+
+    fn packages(&self) -> Vec<String> {
+        let pythons =
+            self.versions.iter().flat_map(|version| [format!("python{version}"), format!("libpython{version}")]);
+        pythons.chain(self.more.iter().map(|&name| name.to_owned())).collect()
+    }
+
+    /// The root appears whole, in place of an older one.
+    fn unpack(&self) -> Result<()> {
+        let (path, fresh) = (self.path(), folder().join(format!("{}.new", self.suite)));
+        let _ = fs::remove_dir_all(&fresh);
+        let packages = self.packages();
+        let names: Vec<_> = packages.iter().map(String::as_str).collect();
+        let downloads = folder().join(format!("{}.archive", self.suite));
+        Archive::open(self.suite, &downloads)?.unpack_root(&names, &fresh)?;
+        for old in [&path, &downloads] {
+            let _ = fs::remove_dir_all(old);
+        }
+        fs::rename(&fresh, &path).with_context(|| format!("failed to place `{}`", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_comes_as_a_program_and_as_a_library() {
+        assert_eq!(ROOTS[3].packages(), ["python3.14", "libpython3.14", "python3.15", "libpython3.15"]);
+        assert_eq!(ROOTS[2].packages(), ["python3.13", "libpython3.13", "python3-numpy"]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Where one version of CPython keeps what a walk needs, and where that is in one process.
 
+use super::Memory;
+
 /// In [`Interpreter::flags`]: a thread's state leads to a `_PyCFrame`, and that to its frame (3.11, 3.12).
 pub const FRAME_IN_CFRAME: u32 = 1;
 /// Each activation of the loop has a `CFrame` on the C stack, which marks it (3.10, 3.11).
@@ -10,6 +12,15 @@ pub const ENTRY_FRAMES: u32 = 4;
 pub const SHIMS: u32 = 8;
 /// A frame counts its instruction as an `int` and does not point at it (3.8 to 3.10).
 pub const INSTRUCTION_INDEX: u32 = 16;
+
+/// The lock around the interpreter belongs to the main interpreter's state (3.12 on), else to the runtime's.
+pub const LOCK_IN_INTERPRETER: u32 = 32;
+
+/// Bytes of the lock around the interpreter: its fields, and the mutexes and conditions threads wait on.
+pub const LOCK_BYTES: u64 = 208;
+
+/// Within the lock: the state of the thread that held it last.
+pub const LOCK_HOLDER: u64 = 8;
 
 /// In the byte at [`Interpreter::frame_owner`]: from this value on, a frame is no function's.
 pub const SHIM_OWNER: u8 = 3;
@@ -29,6 +40,9 @@ pub struct Interpreter {
     pub interpreters: u64,
     /// The address of `PyCode_Type`.
     pub code_type: u64,
+    /// The lock around the interpreter: its address, or with [`LOCK_IN_INTERPRETER`] the offset of the pointer to it in the
+    /// main interpreter's state.
+    pub lock: u64,
     /// Bits of this module's flags.
     pub flags: u32,
     /// How many bytes of a frame to read: up to [`FRAME_BYTES`], and all the fields below.
@@ -72,6 +86,17 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
+    /// The address of the lock around the interpreter, if there is one by now.
+    #[inline(always)]
+    pub fn lock_address(&self, memory: &mut impl Memory) -> Option<u64> {
+        if !self.has(LOCK_IN_INTERPRETER) {
+            return Some(self.lock);
+        }
+        // The pointer to the main interpreter follows that to the newest.
+        let main = memory.read_word(self.interpreters.wrapping_add(8)).filter(|main| *main != 0)?;
+        memory.read_word(main.wrapping_add(self.lock))
+    }
+
     /// Whether a flag is set.
     #[inline(always)]
     pub fn has(&self, flag: u32) -> bool {

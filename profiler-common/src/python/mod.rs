@@ -9,6 +9,8 @@
 //! thread has released the interpreter's lock: in nearly every wait.
 
 pub mod interpreter;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod walk;
 

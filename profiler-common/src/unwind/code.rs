@@ -16,9 +16,6 @@ pub const UNTABLED: u32 = 0;
 /// It will have one soon: frame pointers are followed until then, and a stack they do not lead to the end of says why.
 pub const PENDING: u32 = 2;
 
-/// In [`Space::flags`]: stacks are sent with the stack pointer of each frame.
-pub const WITH_STACK_POINTERS: u32 = 1;
-
 /// The space of a process, valid for one program image of it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,8 +27,8 @@ pub struct Space {
     pub exec_ns: u64,
     /// The number of the space.
     pub space: u32,
-    /// Bits of `WITH_*`.
-    pub flags: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 /// One executable mapping.

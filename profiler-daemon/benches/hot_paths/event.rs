@@ -6,7 +6,7 @@ use criterion::Criterion;
 use profiler_common::record::{STACK_OFF_CPU, STACK_ON_CPU};
 use profiler_daemon::aggregate::Aggregator;
 use profiler_daemon::profile::Timestamp;
-use profiler_daemon::wire::decode_stack;
+use profiler_daemon::wire::{Room, decode_stack};
 
 use crate::record::{PERIOD_NS, stack_records};
 
@@ -24,7 +24,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 }
 
 fn add(aggregator: &mut Aggregator, words: &[u64]) -> bool {
-    let mut room = Vec::new();
+    let mut room = Room::default();
     let event = decode_stack(bytemuck::cast_slice(words), &mut room).expect("the record is well-formed");
     aggregator.add_stack(&event)
 }

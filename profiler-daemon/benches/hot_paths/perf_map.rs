@@ -57,7 +57,7 @@ impl World for OneProcess {
         let uid = rustix::process::geteuid().as_raw();
         Ok(match file {
             ProcFile::Stat => format!("7 (app) S 1 7 7 0 -1 0 {}", "0 ".repeat(40)),
-            ProcFile::Status => format!("Name:\tapp\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t7\n"),
+            ProcFile::Status => format!("Name:\tapp\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t0\t0\t0\t0\nNSpid:\t7\n"),
             ProcFile::Maps => format!("{START:x}-{:x} r-xp 0 00:00 0\n", START + ENTRIES * SIZE),
             ProcFile::Cgroup => "0::/\n".to_owned(),
             ProcFile::Mountinfo => String::new(),
@@ -70,6 +70,10 @@ impl World for OneProcess {
     }
 
     fn root_path(&self, _: u32) -> io::Result<PathBuf> {
+        Ok("/".into())
+    }
+
+    fn working_directory(&self, _: u32) -> io::Result<PathBuf> {
         Ok("/".into())
     }
 

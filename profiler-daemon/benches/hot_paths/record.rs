@@ -34,6 +34,8 @@ fn header(kind: u8, at: u64) -> StackHeader {
         runq_ns: if off_cpu { 30_000 } else { 0 },
         weight_ns: PERIOD_NS,
         period_ns: PERIOD_NS,
+        python_thread: 0,
+        lock_holder: 0,
         kernel_frames: KERNEL_FRAMES,
         user_frames: USER_FRAMES,
         kind,
@@ -41,6 +43,8 @@ fn header(kind: u8, at: u64) -> StackHeader {
         flags: 0,
         stop: 0,
         walked: USER_FRAMES,
-        padding: [0; 6],
+        python_entries: 0,
+        python_stop: 0,
+        padding: [0; 3],
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use criterion::Criterion;
 use profiler_daemon::profile::{
-    CodeKind, Frame, FrameKind, Loss, Name, ProcessId, Profile, Sample, Stack, State, Task, TaskTotals, ThreadId,
-    TimeRange, Timestamp, WaitClass,
+    Activity, CodeKind, Frame, FrameKind, Loss, Name, ProcessId, Profile, Sample, Stack, State, Task, TaskTotals,
+    ThreadId, TimeRange, Timestamp, WaitClass,
 };
 use profiler_daemon::report::{HotspotQuery, hotspots};
 
@@ -57,6 +57,8 @@ fn function(at: u32) -> Arc<Frame> {
         module: Some("app".into()),
         address: u64::from(at) * 0x100,
         inlined: false,
+        activity: Activity::Running,
+        source: None,
     })
 }
 

@@ -10,8 +10,10 @@ use super::edges::{Edges, Part};
 use super::limits::AMENDING_STACKS;
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
-use super::{RawState, RawWindow};
-use crate::profile::{Ending, Loss, LossReason, Task, TaskTotals, TimeRange, Timestamp};
+use super::{RawSample, RawStack, RawState, RawWindow};
+use crate::profile::{
+    Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
+};
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
 /// Names of processes whose lifetime totals are kept; those beyond share the name `other`.
@@ -38,8 +40,27 @@ pub struct Aggregator {
     accounts: HashMap<AccountId, OpenAccount>,
     lifetime: BTreeMap<String, TaskTotals>,
     counters: [u64; record::COUNTERS as usize],
+    /// Waits that have not ended, as they were looked at last.
+    waits: Vec<OpenWait>,
     cpu_period_ns: u64,
     wait_period_ns: u64,
+}
+
+/// A wait that has not ended, with a stack that was read from outside.
+#[derive(Debug, Clone)]
+pub struct OpenWait {
+    /// The process.
+    pub process: ProcessId,
+    /// The thread.
+    pub thread: ThreadId,
+    /// Why it waits.
+    pub class: WaitClass,
+    /// When the wait began, on the monotonic clock.
+    pub since_ns: u64,
+    /// When it was looked at.
+    pub at_ns: u64,
+    /// Where it waits.
+    pub stack: RawStack,
 }
 
 #[derive(Debug)]
@@ -82,6 +103,7 @@ impl Aggregator {
             accounts: HashMap::new(),
             lifetime: BTreeMap::new(),
             counters: [0; record::COUNTERS as usize],
+            waits: Vec::new(),
             cpu_period_ns,
             wait_period_ns,
         };
@@ -119,6 +141,9 @@ impl Aggregator {
             false => event.user.ending.loss(),
         };
         if let Some(reason) = reason {
+            self.window.add_loss(reason, 1);
+        }
+        if let Some(reason) = event.python_ending.loss() {
             self.window.add_loss(reason, 1);
         }
         if event.user.has_gap && event.user.ending != Ending::TooDeep {
@@ -207,8 +232,34 @@ impl Aggregator {
     pub fn peek(&self, now: Timestamp) -> RawWindow {
         let names = self.names();
         let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
+        self.add_waits(&mut window);
         self.add_periods(&mut window);
         window
+    }
+
+    /// Tells of the waits that have not ended, instead of those told of before.
+    pub fn set_waits(&mut self, waits: Vec<OpenWait>) {
+        self.waits = waits;
+    }
+
+    /// Their parts within the window. No capture stands behind them: when the wait ends, its own capture takes their place.
+    fn add_waits(&self, window: &mut RawWindow) {
+        let tasks: HashMap<TaskKey, u32> =
+            window.tasks.iter().zip(0..).map(|(task, at)| ((task.process, task.thread), at)).collect();
+        for wait in &self.waits {
+            let Some(task) = tasks.get(&(wait.process, wait.thread)) else { continue };
+            let stack = window.stacks.len() as u32;
+            window.stacks.push(wait.stack.clone());
+            window.samples.push(RawSample {
+                task: *task,
+                state: RawState::Wait(wait.class),
+                idle: false,
+                stack,
+                weight_ns: wait.at_ns.saturating_sub(wait.since_ns.max(self.opened_ns)),
+                count: 0,
+                variance_ns2: 0.0,
+            });
+        }
     }
 
     /// What the open window adds to earlier ones so far.
@@ -223,6 +274,7 @@ impl Aggregator {
         self.forget_ended();
         self.amendments.clear();
         self.amending_stacks = 0;
+        self.waits.clear();
         self.window = Window::default();
         self.begin_window(now, monotonic_ns);
         closed
@@ -382,7 +434,7 @@ mod tests {
     use profiler_common::wait_class;
 
     use super::*;
-    use crate::profile::{ImageId, ProcessId, ThreadId, WaitClass};
+    use crate::profile::{ImageId, PythonEnding};
     use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
@@ -405,6 +457,10 @@ mod tests {
             period_ns: 10_000_000,
             kernel: &[1],
             user: UserStack { addresses: &[2], ..UserStack::default() },
+            python: &[],
+            python_ending: PythonEnding::NoInterpreter,
+            python_thread: None,
+            lock_holder: None,
         }
     }
 
@@ -421,6 +477,7 @@ mod tests {
             thread_name: "worker".into(),
             process_name: "service".into(),
             kernel: false,
+            wait: None,
         }
     }
 
@@ -472,6 +529,25 @@ mod tests {
         let stacks: usize = aggregator.peek_amendments().iter().map(|part| part.stacks.len()).sum();
         assert_eq!(stacks, AMENDING_STACKS);
         assert_eq!(aggregator.loss().iter().collect::<Vec<_>>(), [(LossReason::WindowFull, 100)]);
+    }
+
+    #[test]
+    fn the_part_of_an_open_wait_within_the_window_is_a_sample_without_captures() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(0, 0));
+        aggregator.close(Timestamp(SECOND), SECOND);
+        aggregator.add_account(&account(SECOND, 0));
+        let stack = BorrowedStack::of(&off_cpu(1, 1, 0, 1)).to_owned_stack();
+        let (process, thread, class) = (PROCESS, THREAD, WaitClass::Sync);
+        let wait = OpenWait { process, thread, class, since_ns: SECOND / 2, at_ns: 3 * SECOND, stack };
+        for _ in 0..2 {
+            aggregator.set_waits(vec![wait.clone()]);
+            let samples = aggregator.peek(Timestamp(3 * SECOND)).samples;
+            let [sample] = &samples[..] else { panic!("{samples:?}") };
+            assert_eq!((sample.state, sample.weight_ns, sample.count), (RawState::Wait(class), 2 * SECOND, 0));
+        }
+        assert_eq!(aggregator.close(Timestamp(3 * SECOND), 3 * SECOND).window.samples.len(), 1);
+        assert!(aggregator.peek(Timestamp(4 * SECOND)).samples.is_empty());
     }
 
     #[test]

@@ -10,5 +10,5 @@ pub mod raw;
 mod reconcile;
 mod window;
 
-pub use aggregator::{Aggregator, Closed};
+pub use aggregator::{Aggregator, Closed, OpenWait};
 pub use raw::{RawSample, RawStack, RawState, RawWindow};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::profile::{Ending, ImageId, Loss, Task, TaskTotals, TimeRange, WaitClass};
+use crate::profile::{Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass};
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,12 @@ pub struct RawStack {
     pub has_gap: bool,
     /// Why the user part ends where it does.
     pub ending: Ending,
+    /// Python frames, leaf first.
+    pub python: Box<[PythonFrame]>,
+    /// Why they end where they do.
+    pub python_ending: PythonEnding,
+    /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.
+    pub lock_holder: Option<u64>,
 }
 
 /// What a raw sample's thread was doing; the kind of code is known only after symbolization.

@@ -8,7 +8,9 @@ use indexmap::{Equivalent, IndexMap};
 
 use super::limits::STACKS;
 use super::{RawSample, RawStack, RawState, RawWindow};
-use crate::profile::{Ending, ImageId, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange};
+use crate::profile::{
+    Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Task, TaskTotals, ThreadId, TimeRange,
+};
 use crate::wire::{StackEvent, StackKind};
 
 /// Which thread of which process.
@@ -48,6 +50,9 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) user: &'a [u64],
     pub(super) has_gap: bool,
     pub(super) ending: Ending,
+    pub(super) python: &'a [PythonFrame],
+    pub(super) python_ending: PythonEnding,
+    pub(super) lock_holder: Option<u64>,
 }
 
 impl<'a> BorrowedStack<'a> {
@@ -59,10 +64,13 @@ impl<'a> BorrowedStack<'a> {
             user: event.user.addresses,
             has_gap: event.user.has_gap,
             ending: event.user.ending,
+            python: event.python,
+            python_ending: event.python_ending,
+            lock_holder: event.lock_holder,
         }
     }
 
-    fn to_owned_stack(self) -> RawStack {
+    pub(super) fn to_owned_stack(self) -> RawStack {
         RawStack {
             image: self.image,
             on_cpu: self.on_cpu,
@@ -70,6 +78,9 @@ impl<'a> BorrowedStack<'a> {
             user: self.user.into(),
             has_gap: self.has_gap,
             ending: self.ending,
+            python: self.python.into(),
+            python_ending: self.python_ending,
+            lock_holder: self.lock_holder,
         }
     }
 }
@@ -78,12 +89,16 @@ impl Hash for BorrowedStack<'_> {
     /// Must agree with the derived hash of [`RawStack`].
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
+        (self.python, self.python_ending, self.lock_holder).hash(state);
     }
 }
 
 impl Equivalent<RawStack> for BorrowedStack<'_> {
     fn equivalent(&self, key: &RawStack) -> bool {
-        (self.image, self.on_cpu, self.has_gap, self.ending) == (key.image, key.on_cpu, key.has_gap, key.ending)
+        (self.image, self.on_cpu, self.has_gap, self.ending, self.python_ending)
+            == (key.image, key.on_cpu, key.has_gap, key.ending, key.python_ending)
+            && self.lock_holder == key.lock_holder
+            && *self.python == *key.python
             && *self.kernel == *key.kernel
             && *self.user == *key.user
     }
@@ -201,6 +216,9 @@ mod tests {
             user,
             has_gap: false,
             ending: Ending::Complete,
+            python: &[],
+            python_ending: PythonEnding::Complete,
+            lock_holder: None,
         };
         let mut window = Window::default();
         assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));

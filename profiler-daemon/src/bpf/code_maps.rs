@@ -6,6 +6,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
 use profiler_common::limits::SHARDS;
+use profiler_common::python::interpreter::Interpreter;
 use profiler_common::unwind::code::{Mapping, SPACE_BITS, Space, blocks, key};
 use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, SHARD_WORDS};
@@ -16,6 +17,9 @@ use super::kernel::take_map;
 /// The words of one shard.
 pub type Shard = [u32; SHARD_WORDS];
 
+/// An interpreter as the words its map holds.
+type InterpreterWords = [u64; size_of::<Interpreter>() / 8];
+
 type ShardMap = Array<MapData, Shard>;
 
 /// The maps, owned by whoever fills them.
@@ -25,6 +29,7 @@ pub struct CodeMaps {
     directories: Array<MapData, [u32; 4]>,
     shards: ArrayOfMaps<MapData, ShardMap>,
     rules: Array<MapData, [u64; 3]>,
+    interpreters: HashMap<MapData, u32, InterpreterWords>,
     /// The shard written last, which is often written again.
     last: Option<(u32, ShardMap)>,
     /// Takes the place of shards that were given back, so that their memory is freed.
@@ -40,6 +45,7 @@ impl CodeMaps {
             directories: take_map(ebpf, "DIRECTORIES", Array::try_from)?,
             shards: take_map(ebpf, "SHARDS", ArrayOfMaps::try_from)?,
             rules: take_map(ebpf, "RULES", Array::try_from)?,
+            interpreters: take_map(ebpf, "INTERPRETERS", HashMap::try_from)?,
             last: None,
             empty: None,
         })
@@ -82,6 +88,17 @@ impl CodeMaps {
             // Parts of it may never have been there.
             let _ = self.mappings.remove(&Key::new(SPACE_BITS + bits, key(space, address)));
         }
+    }
+
+    /// Tells of the Python interpreter in a space.
+    pub fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError> {
+        let words: InterpreterWords = bytemuck::cast(*interpreter);
+        self.interpreters.insert(space, words, 0).map_err(|error| refused(&error))
+    }
+
+    /// Forgets the interpreter in a space, if it has one.
+    pub fn remove_interpreter(&mut self, space: u32) {
+        let _ = self.interpreters.remove(&space);
     }
 
     /// Writes a rule.

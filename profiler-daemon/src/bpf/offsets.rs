@@ -55,6 +55,7 @@ type Candidate = (&'static str, &'static [&'static str]);
 /// Fields whose name or form differs between kernels or architectures.
 const ALTERNATIVES: &[(&str, &[Candidate])] = &[
     ("TASK_STATE", &[("task_struct", &["__state"]), ("task_struct", &["state"])]),
+    ("TASK_THREAD_POINTER", &[("task_struct", &["thread", "fsbase"]), ("task_struct", &["thread", "uw", "tp_value"])]),
     ("REGS_SYSCALL", &[("pt_regs", &["orig_ax"]), ("pt_regs", &["syscallno"])]),
     ("REGS_ARGUMENT0", &[("pt_regs", &["di"]), ("pt_regs", &["orig_x0"])]),
 ];

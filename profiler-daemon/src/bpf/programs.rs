@@ -39,25 +39,33 @@ impl Walks {
 
     /// Tells the programs that begin a walk which ones go on with it.
     pub(super) fn connect(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
-        let on_cpu: &mut PerfEvent = typed(ebpf, "walk_on_cpu")?;
-        set(&mut self.on_cpu, on_cpu.fd())?;
-        match features.switch_in {
-            SwitchIn::SchedExit => {
-                let off_cpu: &mut BtfTracePoint = typed(ebpf, "walk_sched_exit")?;
-                set(&mut self.off_cpu, off_cpu.fd())
+        for (index, walk) in ["walk", "python"].into_iter().enumerate() {
+            let index = index as u32;
+            let on_cpu: &mut PerfEvent = typed(ebpf, &format!("{walk}_on_cpu"))?;
+            set(&mut self.on_cpu, index, on_cpu.fd())?;
+            match features.switch_in {
+                SwitchIn::SchedExit => {
+                    let off_cpu: &mut BtfTracePoint = typed(ebpf, &format!("{walk}_sched_exit"))?;
+                    set(&mut self.off_cpu, index, off_cpu.fd())?;
+                }
+                SwitchIn::Kprobe(_) => {
+                    let off_cpu: &mut KProbe = typed(ebpf, &format!("{walk}_finish_task_switch"))?;
+                    set(&mut self.off_cpu, index, off_cpu.fd())?;
+                }
+                SwitchIn::SchedSwitch => {}
             }
-            SwitchIn::Kprobe(_) => {
-                let off_cpu: &mut KProbe = typed(ebpf, "walk_finish_task_switch")?;
-                set(&mut self.off_cpu, off_cpu.fd())
-            }
-            SwitchIn::SchedSwitch => Ok(()),
         }
+        Ok(())
     }
 }
 
-fn set(walks: &mut ProgramArray<MapData>, program: Result<&ProgramFd, ProgramError>) -> Result<(), LoadError> {
+fn set(
+    walks: &mut ProgramArray<MapData>,
+    index: u32,
+    program: Result<&ProgramFd, ProgramError>,
+) -> Result<(), LoadError> {
     let program = program.map_err(|error| LoadError::refused("a program that goes on with a walk", &error))?;
-    walks.set(0, program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
+    walks.set(index, program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
 }
 
 /// Loads every program this kernel gets. One that is loaded already stays so.
@@ -76,13 +84,13 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
     let (hook, wanted) = match name {
         "sched_switch" => (Hook::Tracepoint("sched_switch"), exit || probe),
         "sched_switch_both" => (Hook::Tracepoint("sched_switch"), !exit && !probe),
-        "sched_exit" | "walk_sched_exit" => (Hook::Tracepoint("sched_exit_tp"), exit),
+        "sched_exit" | "walk_sched_exit" | "python_sched_exit" => (Hook::Tracepoint("sched_exit_tp"), exit),
         "sched_process_fork" => (Hook::Tracepoint("sched_process_fork"), true),
         "sched_process_exec" => (Hook::Tracepoint("sched_process_exec"), true),
         "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),
         "task_rename" => (Hook::Tracepoint("task_rename"), features.has_task_rename),
-        "finish_task_switch" | "walk_finish_task_switch" => (Hook::Function, probe),
-        "on_cpu" | "walk_on_cpu" => (Hook::Timer, true),
+        "finish_task_switch" | "walk_finish_task_switch" | "python_finish_task_switch" => (Hook::Function, probe),
+        "on_cpu" | "walk_on_cpu" | "python_on_cpu" => (Hook::Timer, true),
         "each_task" => (Hook::Tasks, true),
         _ => return None,
     };

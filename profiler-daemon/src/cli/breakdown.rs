@@ -30,7 +30,7 @@ pub(super) struct BreakdownArguments {
 pub(super) fn run(arguments: &BreakdownArguments) -> anyhow::Result<ExitCode> {
     let query = arguments.table.breakdown().context("failed to read the flags")?;
     let query = breakdown_query(&query).context("failed to read the flags")?;
-    let answer = breakdown(&arguments.session.plan()?.sample()?, &query);
+    let answer = breakdown(&arguments.session.plan()?.without_source_text().sample()?, &query);
     match arguments.table.json {
         true => print_json(&answer)?,
         false => print_text(&answer.text())?,

@@ -21,6 +21,9 @@ pub(super) struct NamingFlags {
     /// build ids of the executables that run here. Off unless given
     #[arg(long, value_name = "URL")]
     pub(super) debuginfod: Vec<String>,
+    /// Read no source files. Otherwise the text of a line is shown where its process has the file and may read it
+    #[arg(long)]
+    pub(super) no_source: bool,
 }
 
 impl NamingFlags {
@@ -34,6 +37,7 @@ impl NamingFlags {
         }
         let servers = self.debuginfod.iter().map(|text| ServerUrl::parse("--debuginfod", text));
         settings.debuginfod = servers.collect::<Result<_, _>>()?;
+        settings.source_text = !self.no_source;
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct RecordArguments {
 /// Samples and writes.
 pub(super) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
     let format = format_by_extension(&arguments.output).context("failed to choose a format")?;
-    let plan = arguments.session.plan()?;
+    let plan = arguments.session.plan()?.without_source_text();
     let file = WholeFile::at(&arguments.output)?;
     let profile = plan.sample()?;
     let filter = Filter { show_idle: arguments.idle, ..Filter::default() };

@@ -54,6 +54,9 @@ pub(super) struct CodeFlags {
     /// Show native functions called from Python or Java as rows of their own
     #[arg(long)]
     native: bool,
+    /// All columns, or those of Scalene: IO Wait is all time off the CPU, CPU(C) has the kernel's [default: full]
+    #[arg(long, value_name = "full|scalene")]
+    columns: Option<String>,
 }
 
 type Pair<'a> = (&'static str, &'a str);
@@ -82,7 +85,8 @@ impl TableFlags {
 
 impl CodeFlags {
     fn pairs(&self) -> Vec<Pair<'_>> {
-        let mut pairs = given([("by", &self.by), ("path", &self.path), ("idle", &self.idle)]);
+        let mut pairs =
+            given([("by", &self.by), ("path", &self.path), ("idle", &self.idle), ("columns", &self.columns)]);
         let switches =
             [("inclusive", self.inclusive), ("kernel", self.kernel), ("libc", self.libc), ("native", self.native)];
         pairs.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true")));

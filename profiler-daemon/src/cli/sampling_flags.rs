@@ -157,6 +157,7 @@ mod tests {
                 cache_dir: text("/x"),
                 cache_limit: text("64MiB"),
                 debuginfod: vec!["http://a".to_owned(), "https://b/c/".to_owned()],
+                no_source: true,
             },
         };
         let history = HistoryFlags { window: text("1s"), history: text("2m"), history_memory: text("64MiB") };
@@ -174,6 +175,7 @@ mod tests {
             cache_dir: Some("/x".into()),
             cache_limit: 64 << 20,
             debuginfod: ["http://a", "https://b/c"].map(|url| ServerUrl::parse("x", url).unwrap()).to_vec(),
+            source_text: false,
             stop_signal: 0,
         };
         assert_eq!(flags.settings(&history), Ok(expected));

@@ -51,6 +51,12 @@ impl SessionFlags {
 }
 
 impl Plan {
+    /// The same without reading source files, for results that do not show them.
+    pub(super) fn without_source_text(mut self) -> Self {
+        self.settings.source_text = false;
+        self
+    }
+
     /// Samples for the planned time or until Ctrl-C; a second Ctrl-C aborts.
     pub(super) fn sample(&self) -> anyhow::Result<Profile> {
         let stop = Arc::new(AtomicBool::new(false));

@@ -9,9 +9,10 @@ use crate::pipeline::{
     Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId, UnwindStatus, UnwindTotals,
 };
 use crate::profile::{
-    CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, Stack, State, Task, TaskTotals,
-    ThreadId, TimeRange, Timestamp, WaitClass,
+    Activity, CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, SourceLine, Stack, State,
+    Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
 };
+use crate::runtime::python::Refusal;
 use crate::settings::Selector;
 
 /// The process the canned profile is about.
@@ -89,7 +90,7 @@ impl Daemon for Twin {
             exe: Some("/srv/app".to_owned()),
             threads: 1,
             targets: vec![TargetId(1)],
-            unwind: Some(UnwindStatus { executables: 5, ready: 3, building: 1 }),
+            unwind: Some(UnwindStatus { executables: 5, ready: 3, building: 1, python: Some(Err(Refusal::PyPy)) }),
         };
         Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "静か")])
     }
@@ -211,6 +212,7 @@ fn profile() -> Profile {
 }
 
 fn frame(name: &str) -> Arc<Frame> {
+    let source = SourceLine { text: "\tread(fd, \u{1b}[31m);".into(), is_newer: true };
     Arc::new(Frame {
         kind: FrameKind::Native,
         name: Name::Known(name.into()),
@@ -219,5 +221,7 @@ fn frame(name: &str) -> Arc<Frame> {
         module: Some("app".into()),
         address: 0x1000,
         inlined: false,
+        activity: Activity::Running,
+        source: Some(source.into()),
     })
 }

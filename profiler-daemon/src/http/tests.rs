@@ -144,10 +144,36 @@ async fn hotspots_name_the_function_and_take_every_parameter() {
     let hotspots = server.get_json("/api/v1/hotspots").await.json();
     assert_eq!(hotspots["rows"][0]["function"], "read_all");
     let every = "/api/v1/hotspots?last=30s&pid=4711&state=cpu,wait&path=*.c&min=0.1&idle=show&by=line\
-                 &inclusive=true&kernel=true&libc=true&native=true&limit=5&sort=cpu";
+                 &inclusive=true&kernel=true&libc=true&native=true&limit=5&sort=cpu&columns=scalene";
     assert_eq!(server.get(every).await.status, StatusCode::OK);
     let asked = server.twin.asked.lock().unwrap().clone();
     assert_eq!(asked.last(), Some(&QueryRange::Last(Duration::from_secs(30))));
+}
+
+#[tokio::test]
+async fn hotspots_show_the_text_of_their_lines_and_say_if_it_may_be_another_one() {
+    let server = working();
+    let row = &server.get_json("/api/v1/hotspots").await.json()["rows"][0];
+    assert_eq!((&row["code"], &row["code_newer"]), (&json!("\tread(fd, \u{1b}[31m);"), &json!(true)));
+    assert_eq!(row["cpu_leaf_ns"]["native"], json!({ "app": row["cpu_ns"]["native"] }));
+    let text = server.get("/api/v1/hotspots").await;
+    assert!(text.text().contains("  * read(fd, \\u{1b}[31m);\n* The file was changed"), "{}", text.text());
+    assert!(server.get_json("/api/v1/hotspots?by=file").await.json()["rows"][0]["code"].is_null());
+}
+
+#[tokio::test]
+async fn hotspots_in_the_columns_of_scalene_sum_up_to_the_total() {
+    let server = working();
+    let text = server.get("/api/v1/hotspots?columns=scalene").await;
+    assert!(text.text().contains("IO Wait  CPU(Py)  CPU(C)  Total  Location"), "{}", text.text());
+    let report = server.get_json("/api/v1/hotspots?columns=scalene").await.json();
+    let row = &report["rows"][0];
+    let parts = ["n_cpu_percent_python", "n_cpu_percent_c", "n_sys_percent"];
+    let sum: f64 = parts.iter().map(|key| row["scalene"][key].as_f64().unwrap()).sum();
+    let total = row["total_ns"].as_f64().unwrap() * 100.0 / report["selection"]["total_ns"].as_f64().unwrap();
+    assert!((sum - total).abs() < 1e-9 && row["scalene"]["n_sys_percent"].as_f64().unwrap() > 50.0, "{row}");
+    let refused = server.get("/api/v1/hotspots?columns=all").await;
+    assert_eq!(refused.text(), "`all` is not a value of `columns`; write full or scalene\n");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::namer::{Peeked, Shared, Work};
 use super::queue::Outbox;
 use super::selection::{SelectError, Selection};
 use super::unwinder::{Job, Unwinding};
+use super::waits::Waits;
 use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
 use crate::aggregate::{Aggregator, Closed};
@@ -20,7 +21,7 @@ use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
 use crate::profile::{Ending, ImageId, Loss, LossReason, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
-use crate::wire::{LifecycleEvent, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
+use crate::wire::{LifecycleEvent, Room, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
 
 /// The longest time records lie in the rings: a tenth of what fills them.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
@@ -115,11 +116,12 @@ struct Books {
     loss: Loss,
     windows: u64,
     /// Where stacks are decoded.
-    room: Vec<u64>,
+    room: Room,
     unwinding: Unwinding,
     /// The images the unwinder was told of: which reading, and when.
     told: HashMap<ImageId, (u64, Instant)>,
     watch: Option<Watch>,
+    waits: Waits,
 }
 
 impl Collector {
@@ -196,8 +198,14 @@ impl Collector {
     /// Brings the totals up to date: a pass over all tasks, and what the kernel half lost.
     fn visit(&mut self) {
         if self.kernel.is_attached() {
-            let aggregator = &mut self.books.aggregator;
-            let visited = self.kernel.visit_tasks(|snapshot| aggregator.add_account(&decode_snapshot(snapshot)));
+            let Books { aggregator, waits, .. } = &mut self.books;
+            let period_ns = self.settings.wait_period.as_nanos() as u64;
+            waits.begin_pass();
+            let visited = self.kernel.visit_tasks(|snapshot| {
+                let account = decode_snapshot(snapshot);
+                waits.note(&account, period_ns);
+                aggregator.add_account(&account);
+            });
             warn_on(visited);
         }
         self.drain();
@@ -211,6 +219,7 @@ impl Collector {
             return READ_INTERVAL.min(self.settings.window);
         }
         self.visit();
+        self.books.read_waits();
         let closed = self.books.aggregator.close(self.books.shared.now(), clock::monotonic_ns());
         self.books.loss.merge(&closed.window.loss);
         self.books.windows += 1;
@@ -346,6 +355,7 @@ impl Collector {
     fn answer_peeks(&mut self) {
         while !self.peeks.is_empty() && self.work.room() > 1 {
             self.visit();
+            self.books.read_waits();
             let aggregator = &self.books.aggregator;
             let window = aggregator.peek(self.books.shared.now());
             let open = Closed { window, amendments: aggregator.peek_amendments() };
@@ -428,11 +438,18 @@ impl Books {
             executed: Executed::default(),
             loss: Loss::default(),
             windows: 0,
-            room: Vec::new(),
+            room: Room::default(),
             unwinding,
             told: HashMap::new(),
             watch: None,
+            waits: Waits::default(),
         }
+    }
+
+    /// Looks at the waits that the last pass over all tasks found in progress.
+    fn read_waits(&mut self) {
+        let waits = self.waits.read(&self.shared);
+        self.aggregator.set_waits(waits);
     }
 
     /// Has what is known of processes that ended forgotten.
@@ -467,6 +484,9 @@ impl Books {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
+        if let Some(state) = event.python_thread {
+            self.shared.runtimes.python.note_thread(event.image, state, event.thread);
+        }
         let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
         if event.user.addresses.is_empty() || !is_new && !is_cut {
             return;
@@ -482,6 +502,7 @@ impl Books {
         if let Some(image) = image {
             self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
+            self.shared.runtimes.python.observe(&image, event.python, &ProcWorld);
         }
     }
 

@@ -15,6 +15,7 @@ mod service;
 mod session;
 mod threads;
 mod unwinder;
+mod waits;
 mod waker;
 
 pub use collector::Watch;

@@ -58,9 +58,10 @@ impl Shared {
     }
 }
 
-/// Names what it is given. Returns when the other end of `work` is dropped.
-pub(super) fn run(shared: &Shared, work: Inbox<Work>, debuginfod: Option<Debuginfod>) {
-    let mut symbolizer = Symbolizer::with_sources(shared.runtimes.clone(), debuginfod);
+/// Names what it is given, with debug information from servers if there are any, and source text if it is wanted. Returns when the other end of `work` is dropped.
+pub(super) fn run(shared: &Shared, work: Inbox<Work>, (debuginfod, source_text): (Option<Debuginfod>, bool)) {
+    let symbolizer = Symbolizer::with_sources(shared.runtimes.clone(), debuginfod);
+    let mut symbolizer = symbolizer.with_source_text(source_text);
     for work in work {
         name(&mut symbolizer, shared, work);
     }

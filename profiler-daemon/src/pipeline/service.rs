@@ -17,7 +17,7 @@ use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
 use crate::bpf::{CodeMaps, Kernel, LoadError, Rings};
 use crate::process::{ProcWorld, ProcessError, Registry, in_initial_pid_namespace, resolve};
-use crate::profile::merge::merge_profiles;
+use crate::profile::merge::{amend_profile, merge_profiles};
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
 use crate::settings::{SamplingSettings, Selector};
@@ -89,7 +89,8 @@ impl Service {
         let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
-        threads.start("namer", move || namer::run(&to_store, to_name, kept.debuginfod))?;
+        let symbols = (kept.debuginfod, settings.source_text);
+        threads.start("namer", move || namer::run(&to_store, to_name, symbols))?;
         Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads }))
     }
 
@@ -287,7 +288,7 @@ impl Kept {
 fn amend(windows: &mut [Arc<Profile>], amendments: &[Profile]) {
     for part in amendments {
         if let Some(window) = windows.iter_mut().find(|window| window.range.from == part.range.from) {
-            *window = Arc::new(merge_profiles([&**window, part]));
+            *window = Arc::new(amend_profile(window, part));
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::process::image::read_stat;
 use crate::process::stat::{ProcessStat, TICK_NS};
 use crate::process::{Executable, ExecutableId, Image, Mapping, ProcWorld};
 use crate::profile::{ImageId, ProcessId};
+use crate::runtime::python::{Refusal, Version};
 use crate::unwind::{PlaceError, Pool, Spaces, Table, TableKey};
 
 /// What the unwinder is told.
@@ -41,7 +42,7 @@ pub(super) enum Job {
 }
 
 /// How far the unwinding of a process is prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnwindStatus {
     /// Executables and libraries mapped.
     pub executables: u64,
@@ -49,6 +50,8 @@ pub struct UnwindStatus {
     pub ready: u64,
     /// Those whose table is being built.
     pub building: u64,
+    /// The version of its Python interpreter, or why that one is not supported; absent if there is none.
+    pub python: Option<Result<Version, Refusal>>,
 }
 
 /// What others may know of the unwinder.
@@ -78,7 +81,7 @@ pub struct UnwindTotals {
 impl UnwindReport {
     /// How far a process is; `None` if its mappings are not known yet.
     pub(super) fn process(&self, pid: u32) -> Option<UnwindStatus> {
-        lock(&self.processes).get(&pid).copied()
+        lock(&self.processes).get(&pid).cloned()
     }
 
     /// What the maps hold.
@@ -269,9 +272,10 @@ impl Unwinder {
         let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
             Some(space) if self.spaces.mappings(space.space) == wanted => Ok(()),
             Some(space) if self.owners.get(&space.space) == Some(&pid) => {
+                self.tell_interpreter(space.space, image);
                 self.spaces.update(space.space, &wanted, &mut self.maps)
             }
-            _ => self.give_space(image.id, &wanted),
+            _ => self.give_space(image, &wanted),
         };
         if let Err(error) = result {
             tracing::warn!("{error}");
@@ -280,15 +284,24 @@ impl Unwinder {
         self.report_process(pid);
     }
 
-    fn give_space(&mut self, id: ImageId, wanted: &[code::Mapping]) -> Result<(), crate::bpf::LoadError> {
-        let number = self.spaces.create();
+    fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), crate::bpf::LoadError> {
+        let (id, number) = (image.id, self.spaces.create());
         self.owners.insert(number, id.process.pid);
+        self.tell_interpreter(number, image);
         let filled = self.spaces.update(number, wanted, &mut self.maps);
         let start_ticks = id.process.start_ns / TICK_NS;
-        let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, flags: 0 };
+        let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, padding: 0 };
         self.maps.set_space(id.process.pid, &space)?;
         self.given.insert(id.process.pid, start_ticks);
         filled
+    }
+
+    /// Tells the kernel half of the Python interpreter in a space, if there is one.
+    fn tell_interpreter(&mut self, space: u32, image: &Image) {
+        let Some(interpreter) = self.shared.runtimes.python.interpreter(image, &ProcWorld) else { return };
+        if let Err(error) = self.maps.set_interpreter(space, &interpreter) {
+            tracing::warn!("{error}");
+        }
     }
 
     /// Takes back spaces given to processes that had ended before their space was there to be forgotten.
@@ -417,6 +430,7 @@ impl Unwinder {
             self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)).collect();
         for number in absent.intersection(&self.absent) {
             self.spaces.remove(*number, &mut self.maps);
+            self.maps.remove_interpreter(*number);
             self.owners.remove(number);
         }
         self.absent = absent;
@@ -455,7 +469,8 @@ impl Unwinder {
 
     fn report_process(&self, pid: u32) {
         let Some(image) = self.images.get(&pid) else { return };
-        let mut status = UnwindStatus::default();
+        let python = self.shared.runtimes.python.version(image, &ProcWorld);
+        let mut status = UnwindStatus { python, ..UnwindStatus::default() };
         let ids: HashSet<ExecutableId> =
             image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id)).collect();
         for id in ids {

@@ -31,6 +31,8 @@ pub struct FixtureProcess {
     pub executable: PathBuf,
     /// Its root directory; empty for the host's.
     pub root: PathBuf,
+    /// Its working directory.
+    pub directory: PathBuf,
     /// The text of its mounts; empty for one local file system behind every device in `maps`.
     pub mounts: String,
     /// The text of its cgroup file.
@@ -129,6 +131,10 @@ impl World for FixtureWorld {
         self.ask(pid, |process| Some(process.executable.clone()))
     }
 
+    fn working_directory(&self, pid: u32) -> io::Result<PathBuf> {
+        self.ask(pid, |process| Some(process.directory.clone()))
+    }
+
     fn root_path(&self, pid: u32) -> io::Result<PathBuf> {
         self.ask(pid, |process| Some(Path::new("/").join(&process.root)))
     }
@@ -173,7 +179,10 @@ fn text_of(pid: u32, process: &FixtureProcess, file: ProcFile) -> String {
     let inner = if process.namespace_pid == 0 { pid } else { process.namespace_pid };
     match file {
         ProcFile::Stat => format!("{pid} ({comm}) S {parent} {}{} 0", "0 ".repeat(17), start_ns / TICK_NS),
-        ProcFile::Status => format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{pid}\t{inner}\n"),
+        ProcFile::Status => {
+            let ids = format!("{uid}\t{uid}\t{uid}\t{uid}");
+            format!("Name:\t{comm}\nUid:\t{ids}\nGid:\t{ids}\nNSpid:\t{pid}\t{inner}\n")
+        }
         ProcFile::Maps => process.maps.clone(),
         ProcFile::Cgroup => process.cgroup.clone(),
         ProcFile::Mountinfo if process.mounts.is_empty() => local_mounts(&process.maps),

@@ -51,6 +51,8 @@ impl ProcessStat {
 pub struct ProcessCredentials {
     /// The effective user id, in the initial user namespace.
     pub uid: u32,
+    /// The effective group id, in the initial user namespace.
+    pub gid: u32,
     /// The pid as the process itself sees it.
     pub namespace_pid: u32,
 }
@@ -58,9 +60,10 @@ pub struct ProcessCredentials {
 impl ProcessCredentials {
     /// Reads the text of `/proc/PID/status`; `None` if a field is missing.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let uid = field_of(text, "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        let effective = |name| field_of(text, name)?.split_ascii_whitespace().nth(1)?.parse().ok();
+        let (uid, gid) = (effective("Uid:")?, effective("Gid:")?);
         let namespace_pid = field_of(text, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()?;
-        Some(Self { uid, namespace_pid })
+        Some(Self { uid, gid, namespace_pid })
     }
 }
 
@@ -114,8 +117,8 @@ mod tests {
 
     #[test]
     fn the_effective_user_and_the_innermost_pid_count() {
-        let text = b"Name:\tNSpid: 9\nUid:\t1\t2\t3\t4\nNSpid:\t4711\t12\t7\n";
-        assert_eq!(ProcessCredentials::parse(text), Some(ProcessCredentials { uid: 2, namespace_pid: 7 }));
+        let text = b"Name:\tNSpid: 9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t4711\t12\t7\n";
+        assert_eq!(ProcessCredentials::parse(text), Some(ProcessCredentials { uid: 2, gid: 6, namespace_pid: 7 }));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use super::limits;
 use super::maps::Mapping;
 use super::mounts::Mounts;
+use crate::sys::identity::Reader;
 use crate::sys::openat2::{self, Device, Found, Links};
 use crate::sys::process_memory;
 
@@ -74,6 +75,13 @@ pub trait World: Send + Sync {
     /// Opens a regular file at an absolute path inside the root of the process, never following a link out of it
     /// and never asking a server.
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File>;
+    /// The path of the working directory of the process, as the host sees it.
+    fn working_directory(&self, pid: u32) -> io::Result<PathBuf>;
+    /// For each of the paths, the file that [`Self::open_below_root`] would open, if the reader may open it as well.
+    fn open_each_as(&self, pid: u32, paths: &[PathBuf], reader: Reader) -> io::Result<Vec<Option<File>>> {
+        let _ = reader;
+        Ok(paths.iter().map(|path| self.open_below_root(pid, path).ok()).collect())
+    }
     /// Those of the files that [`Self::open_below_root`] would open, in their order.
     fn open_each_below_root(&self, pid: u32, paths: &[PathBuf]) -> io::Result<Vec<File>> {
         Ok(paths.iter().filter_map(|path| self.open_below_root(pid, path).ok()).collect())
@@ -132,6 +140,15 @@ impl World for ProcWorld {
 
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
         Root::open(pid, self.mounts(pid)?)?.open_file(path)
+    }
+
+    fn working_directory(&self, pid: u32) -> io::Result<PathBuf> {
+        fs::read_link(format!("/proc/{pid}/cwd"))
+    }
+
+    fn open_each_as(&self, pid: u32, paths: &[PathBuf], reader: Reader) -> io::Result<Vec<Option<File>>> {
+        let root = Root::open(pid, self.mounts(pid)?)?;
+        reader.act(|| paths.iter().map(|path| root.open_file(path).ok()).collect())
     }
 
     /// Reads the mounts only once.
@@ -206,6 +223,7 @@ mod tests {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     use std::ffi::CString;
     use std::os::fd::AsRawFd;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::mpsc;
     use std::time::Duration;
     use std::{env, thread};
@@ -235,6 +253,24 @@ mod tests {
         let pid = u32::MAX >> 1;
         assert_eq!(ProcWorld.read(pid, ProcFile::Stat).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(ProcWorld.open_below_root(pid, Path::new("/x")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn files_are_opened_for_a_reader_who_may_open_them() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let paths: Vec<PathBuf> = ["own", "missing", "all"].iter().map(|name| folder.path().join(name)).collect();
+        for (path, mode) in [(&paths[0], 0o600), (&paths[2], 0o644)] {
+            fs::write(path, "x").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let open = |uid, gid| ProcWorld.open_each_as(process::id(), &paths, Reader { uid, gid });
+        let is_open = |files: Vec<Option<File>>| files.iter().map(Option::is_some).collect::<Vec<_>>();
+        if !rustix::process::geteuid().is_root() {
+            return assert!(open(65_534, 65_534).is_err(), "only root can act for others");
+        }
+        assert_eq!(is_open(open(0, 0).unwrap()), [true, false, true]);
+        assert_eq!(is_open(open(65_534, 65_534).unwrap()), [false, false, true]);
     }
 
     /// A file system in user space whose server never answers, mounted for as long as this lives.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::SourceLine;
+
 /// One frame. Inlined functions are frames of their own, marked `inlined`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frame {
@@ -20,6 +22,22 @@ pub struct Frame {
     pub address: u64,
     /// Whether the compiler inlined the function into the next frame.
     pub inlined: bool,
+    /// What a Python function did when it was the innermost on its stack; `Running` for all others.
+    pub activity: Activity,
+    /// The text of `line`, where it could be read in the root of the process.
+    pub source: Option<Arc<SourceLine>>,
+}
+
+/// What the innermost Python function of a stack was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Activity {
+    /// Executing an instruction that calls nothing, or it is not known.
+    #[default]
+    Running,
+    /// Executing an instruction that calls.
+    Calling,
+    /// Interrupted by the collection of garbage.
+    Collecting,
 }
 
 /// The kind of code a frame belongs to.
@@ -68,6 +86,10 @@ pub enum Reason {
     NoPerfMap = 6,
     /// The user stack could not be read.
     NoUserStack = 7,
+    /// Another code object lies where the frame's was.
+    CodeChanged = 8,
+    /// The frame's code object could not be read.
+    CodeUnreadable = 9,
 }
 
 impl Reason {
@@ -81,6 +103,8 @@ impl Reason {
             Self::ProcessGone => "process gone",
             Self::NoPerfMap => "no perf map",
             Self::NoUserStack => "no user stack",
+            Self::CodeChanged => "code changed",
+            Self::CodeUnreadable => "code unreadable",
         }
     }
 }
@@ -96,7 +120,15 @@ impl Frame {
             module: None,
             address: 0,
             inlined: false,
+            activity: Activity::Running,
+            source: None,
         }
+    }
+
+    /// A frame whose name is not known.
+    pub fn unknown(kind: FrameKind, reason: Reason, module: Option<Arc<str>>, address: u64) -> Self {
+        let (name, activity) = (Name::Unknown(reason), Activity::Running);
+        Self { kind, name, file: None, line: None, module, address, inlined: false, activity, source: None }
     }
 
     /// What to show as the function: its name, or `module+0xaddress` where there is none.

@@ -31,6 +31,14 @@ pub enum LossReason {
     StackNoProgress,
     /// A user stack was followed by frame pointers alone, before the mappings of its process were known.
     StackUnprepared,
+    /// There were more Python frames than are kept.
+    PythonTooDeep,
+    /// Python frames were cut: memory of the interpreter could not be read.
+    PythonUnreadable,
+    /// Python frames were cut: one of them was being changed.
+    PythonNotAFrame,
+    /// A thread's Python frames were not found among too many threads.
+    PythonThreadNotFound,
     /// A process ended before its mappings were read.
     ProcessGone,
     /// The user half's table of stacks was full for this window.
@@ -43,7 +51,7 @@ pub enum LossReason {
 
 impl LossReason {
     /// All reasons.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::StackRingFull,
         Self::LifecycleRingFull,
         Self::ThreadTableFull,
@@ -57,6 +65,10 @@ impl LossReason {
         Self::StackUnreadable,
         Self::StackNoProgress,
         Self::StackUnprepared,
+        Self::PythonTooDeep,
+        Self::PythonUnreadable,
+        Self::PythonNotAFrame,
+        Self::PythonThreadNotFound,
         Self::ProcessGone,
         Self::WindowFull,
         Self::RunDelayClamped,
@@ -79,6 +91,10 @@ impl LossReason {
             Self::StackUnreadable => "stack_unreadable",
             Self::StackNoProgress => "stack_no_progress",
             Self::StackUnprepared => "stack_unprepared",
+            Self::PythonTooDeep => "python_too_deep",
+            Self::PythonUnreadable => "python_unreadable",
+            Self::PythonNotAFrame => "python_not_a_frame",
+            Self::PythonThreadNotFound => "python_thread_not_found",
             Self::ProcessGone => "process_gone",
             Self::WindowFull => "window_full",
             Self::RunDelayClamped => "run_delay_clamped",

@@ -1,6 +1,6 @@
 //! Several windows into one profile: equal tasks, stacks and samples are added up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -11,6 +11,21 @@ pub fn merge_profiles<'a>(windows: impl IntoIterator<Item = &'a Profile>) -> Pro
     let mut merger = Merger::default();
     windows.into_iter().for_each(|window| merger.add(window));
     merger.profile
+}
+
+/// Adds to a window what became known of it later: parts of waits that ended since.
+///
+/// A thread waits once at a time. So the part of such a wait takes the place of the sample that was read from outside, without
+/// a capture, while the wait went on.
+pub fn amend_profile(window: &Profile, part: &Profile) -> Profile {
+    let thread = |profile: &Profile, task: u32| {
+        let task = &profile.tasks[task as usize];
+        (task.process, task.thread)
+    };
+    let ended: HashSet<_> = part.samples.iter().map(|sample| thread(part, sample.task)).collect();
+    let keep = |sample: &&Sample| sample.count > 0 || !ended.contains(&thread(window, sample.task));
+    let samples = window.samples.iter().filter(keep).cloned().collect();
+    merge_profiles([&Profile { samples, ..window.clone() }, part])
 }
 
 #[derive(Default)]

@@ -2,26 +2,35 @@
 //!
 //! Nothing here does IO or knows a format. A [`Profile`] is one window, or several merged.
 
+pub mod c_library;
 pub mod ending;
 mod frame;
+pub mod leaf;
 pub mod loss;
 pub mod merge;
+pub mod python;
 pub mod sample;
+pub mod source;
 pub mod stack;
 pub mod state;
 pub mod task;
 pub mod time;
 pub mod totals;
+pub mod wait_detail;
 
 pub use ending::Ending;
-pub use frame::{Frame, FrameKind, Name, Reason};
+pub use frame::{Activity, Frame, FrameKind, Name, Reason};
+pub use leaf::Leaf;
 pub use loss::{Loss, LossReason};
+pub use python::{PythonEnding, PythonFrame};
 pub use sample::Sample;
+pub use source::SourceLine;
 pub use stack::Stack;
 pub use state::{CodeKind, State, WaitClass};
 pub use task::{ImageId, ProcessId, Task, ThreadId};
 pub use time::{TimeRange, Timestamp};
 pub use totals::TaskTotals;
+pub use wait_detail::WaitDetail;
 
 use std::sync::Arc;
 

@@ -20,6 +20,7 @@ pub fn hotspot_query(query: &ReportQuery) -> Result<HotspotQuery, ReportError> {
         rule: AttributionRule { native: query.native, kernel: query.kernel, libc: query.libc },
         sort: word(query.sort.as_deref())?,
         limit: Some(query.limit),
+        columns: word(query.columns.as_deref())?,
     })
 }
 
@@ -65,6 +66,9 @@ mod tests {
     fn every_documented_word_of_a_closed_list_is_understood() {
         for by in parameter("by").unwrap().values {
             hotspot_query(&query(|query| query.by = Some((*by).to_owned()))).unwrap();
+        }
+        for columns in parameter("columns").unwrap().values {
+            hotspot_query(&query(|query| query.columns = Some((*columns).to_owned()))).unwrap();
         }
         for sort in parameter("sort").unwrap().values {
             let query = query(|query| query.sort = Some((*sort).to_owned()));

@@ -11,6 +11,7 @@
 //! | a marker only | the marker | it says what is missing |
 //! | nothing | no frame | the user stack could not be read |
 
+use crate::profile::c_library::is_c_library;
 use crate::profile::{Frame, FrameKind, Reason, Stack};
 
 /// Which frames may be charged besides those of the user.
@@ -40,7 +41,7 @@ impl AttributionRule {
         match frame.kind {
             FrameKind::Python | FrameKind::Jvm => true,
             FrameKind::Kernel => self.kernel,
-            FrameKind::Native if is_libc(frame) => self.libc,
+            FrameKind::Native if frame.module.as_deref().is_some_and(is_c_library) => self.libc,
             FrameKind::Native | FrameKind::Jit => self.native,
             FrameKind::Interpreter | FrameKind::Marker => false,
         }
@@ -58,24 +59,6 @@ fn fallback(stack: &Stack) -> Option<&Frame> {
         .or_else(|| innermost(|frame| frame.kind == FrameKind::Marker))
         .or_else(|| innermost(|frame| frame.kind == FrameKind::Kernel && !is_scheduler(frame)))
         .or_else(|| innermost(|_| true))
-}
-
-/// Whether the frame belongs to the C library, its threads or its loader, by the name of its module.
-fn is_libc(frame: &Frame) -> bool {
-    let Some(module) = &frame.module else { return false };
-    let name = module.rsplit('/').next().unwrap_or(module);
-    let of = |library: &str| name.strip_prefix(library).is_some_and(|rest| rest.starts_with(['.', '-']));
-    of("libc") && is_shared_object(name)
-        || of("libpthread")
-        || of("librt") && is_shared_object(name)
-        || name.starts_with("ld-linux")
-        || name.starts_with("ld-musl")
-        || of("ld") && is_shared_object(name)
-        || matches!(name, "[vdso]" | "linux-vdso.so.1")
-}
-
-fn is_shared_object(name: &str) -> bool {
-    name.ends_with(".so") || name.contains(".so.")
 }
 
 /// Whether a kernel frame only says that the thread was switched out.
@@ -144,28 +127,5 @@ mod tests {
     #[test]
     fn a_stack_without_frames_is_charged_to_the_reason() {
         assert_eq!(USER.charge(&Stack::default()), Err(Reason::NoUserStack));
-    }
-
-    #[test]
-    fn only_the_c_library_and_its_loader_count_as_libc() {
-        for (module, libc) in [
-            ("libc.so.6", true),
-            ("/lib/x86_64-linux-gnu/libc-2.31.so", true),
-            ("libc.musl-x86_64.so.1", true),
-            ("ld-linux-x86-64.so.2", true),
-            ("ld-musl-aarch64.so.1", true),
-            ("ld-2.31.so", true),
-            ("libpthread-2.31.so", true),
-            ("libpthread.so.0", true),
-            ("[vdso]", true),
-            ("libcurl.so.4", false),
-            ("libcrypto.so.3", false),
-            ("libm.so.6", false),
-            ("libc-client", false),
-            ("ld-app", false),
-        ] {
-            let frame = Frame { module: Some(module.into()), kind: FrameKind::Native, ..Frame::marker("f") };
-            assert_eq!(is_libc(&frame), libc, "{module}");
-        }
     }
 }

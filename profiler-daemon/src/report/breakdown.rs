@@ -14,10 +14,11 @@ use utoipa::ToSchema;
 
 use super::amounts::{Amounts, CpuNs, WaitNs, apportion};
 use super::calibrate::calibrate;
+use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{Table, counted, duration, loss_counts, loss_line, percent, percent_in_words};
 use super::{Filter, ReportError, escape_untrusted};
-use crate::profile::{CodeKind, ProcessId, Profile, State, TaskTotals, ThreadId};
+use crate::profile::{CodeKind, Leaf, ProcessId, Profile, State, TaskTotals, ThreadId};
 
 /// What to break down, in which order, and how many rows.
 #[derive(Debug, Clone, Default)]
@@ -112,6 +113,8 @@ pub struct Books {
     pub idle_ns: u64,
     /// `cpu_ns` by the kind of code; sampled, scaled to `cpu_ns`.
     pub cpu_by: CpuNs,
+    /// The sampled part of `cpu_by`, finer.
+    pub cpu_leaf_ns: CpuLeafNs,
     /// The part of `cpu_by` that no sample backs.
     pub cpu_unsampled_ns: u64,
     /// Waits chosen for a stack that the cap on walks refused.
@@ -144,9 +147,15 @@ impl Books {
         other.wait_ns.longest_first().into_iter().for_each(|(class, ns)| self.wait_ns.add(class, ns));
         self.idle_ns += other.idle_ns;
         CodeKind::ALL.iter().for_each(|kind| self.cpu_by.add(*kind, other.cpu_by.of(*kind)));
+        self.cpu_leaf_ns.merge(&other.cpu_leaf_ns);
         self.cpu_unsampled_ns += other.cpu_unsampled_ns;
         self.unattributed_ns += other.unattributed_ns;
         self.began_before_attach_ns += other.began_before_attach_ns;
+    }
+
+    fn add_sampled(&mut self, kind: CodeKind, leaf: Leaf<'_>, ns: u64) {
+        self.cpu_by.add(kind, ns);
+        self.cpu_leaf_ns.add(kind, leaf, ns);
     }
 
     fn sort_key(&self, sort: BreakdownSort) -> u64 {
@@ -222,7 +231,7 @@ fn collect_rows(profile: &Profile, filter: &Filter) -> Vec<BreakdownRow> {
         let State::OnCpu(kind) = entry.state else { continue };
         let Some(draft) = drafts.get_mut(&profile.tasks[entry.task as usize].process) else { continue };
         match entry.stack {
-            Some(_) => draft.books.cpu_by.add(kind, entry.ns),
+            Some(stack) => draft.books.add_sampled(kind, Leaf::of(&profile.stacks[stack as usize].frames), entry.ns),
             None => draft.books.cpu_unsampled_ns += entry.ns,
         }
     }

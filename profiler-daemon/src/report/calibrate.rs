@@ -86,7 +86,29 @@ pub fn calibrate(profile: &Profile) -> Calibrated<'_> {
         pool.settle(profile, state, &mut entries);
     }
     let entries = split_idle(entries, &totals);
-    Calibrated { profile, entries, totals, idle_hidden_ns: 0 }
+    let mut calibrated = Calibrated { profile, entries, totals, idle_hidden_ns: 0 };
+    calibrated.tell_waits();
+    calibrated
+}
+
+impl Calibrated<'_> {
+    /// Counts waits as what the frames of their stacks say they are, in the totals as well. Only the kernel's class is exact, so
+    /// this comes after everything was tied to it.
+    fn tell_waits(&mut self) {
+        let by_task: HashMap<u32, usize> = self.totals.iter().enumerate().map(|(at, total)| (total.task, at)).collect();
+        for entry in &mut self.entries {
+            let (State::Wait(class), Some(stack)) = (entry.state, entry.stack) else { continue };
+            let Some(wait) = self.profile.stacks[stack as usize].wait else { continue };
+            if let Some(totals) = by_task.get(&entry.task).map(|at| &mut self.totals[*at]) {
+                let moved = entry.ns.min(totals.wait_ns[class as usize]);
+                totals.wait_ns[class as usize] -= moved;
+                totals.wait_ns[wait.class as usize] += moved;
+                totals.idle_ns += if wait.idle && !entry.idle { moved } else { 0 };
+            }
+            entry.state = State::Wait(wait.class);
+            entry.idle |= wait.idle;
+        }
+    }
 }
 
 /// The totals by task. A task whose books were lost gets the sums of its samples.
@@ -333,7 +355,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::profile::{Stack, Task, ThreadId};
+    use crate::profile::{Stack, Task, ThreadId, WaitDetail};
 
     const T: u64 = 10_000_000;
 
@@ -469,6 +491,20 @@ mod tests {
         assert_eq!((steal.ns, steal.marker().unwrap().to_string()), (7, "[steal]".to_owned()));
         assert_eq!(sum(&calibrated, |entry| entry.task == 1), T);
         assert_eq!(calibrated.totals[1].wait(WaitClass::Net), T);
+    }
+
+    #[test]
+    fn a_wait_counts_as_what_its_frames_say_it_is() {
+        let wait = WaitDetail { class: WaitClass::Sync, name: "idle worker", idle: true };
+        let mut profile = profile(1, vec![sample(0, NET, 0, 60, 9)], vec![net(0, 100)]);
+        profile.stacks[0] = profile.stacks[0].clone().with_wait(Some(wait));
+        let calibrated = calibrate(&profile);
+        let totals = &calibrated.totals[0];
+        let told = sum(&calibrated, |entry| entry.state == State::Wait(WaitClass::Sync) && entry.idle);
+        assert_eq!(told + sum(&calibrated, |entry| entry.state == NET), 100);
+        assert_eq!((totals.wait_ns[WaitClass::Sync as usize], totals.idle_ns), (told, told));
+        assert_eq!(totals.wait_ns[WaitClass::Net as usize], 100 - told);
+        assert!(told >= 60);
     }
 
     #[test]

@@ -17,12 +17,19 @@ use super::amounts::{Amounts, CpuNs, WaitNs};
 use super::attribute::AttributionRule;
 use super::breakdown::spread_unsampled;
 use super::calibrate::{Calibrated, Entry, calibrate, residual_name};
+use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::loss_counts;
 use super::{Filter, ReportError};
-use crate::profile::{CodeKind, Frame, FrameKind, Name, ProcessId, Profile, Reason, State, Task, ThreadId};
+use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
+use crate::profile::{
+    CodeKind, Frame, FrameKind, Leaf, Name, ProcessId, Profile, Reason, SourceLine, State, Task, ThreadId,
+};
 
+pub mod scalene;
 mod text;
+
+pub use scalene::{Columns, ScaleneRow};
 
 /// How many rows a report has unless it is asked for more.
 pub const DEFAULT_LIMIT: usize = 30;
@@ -42,6 +49,8 @@ pub struct HotspotQuery {
     pub sort: HotspotSort,
     /// The most rows to give; all if absent.
     pub limit: Option<usize>,
+    /// Which columns they have.
+    pub columns: Columns,
 }
 
 impl Default for HotspotQuery {
@@ -53,6 +62,7 @@ impl Default for HotspotQuery {
             rule: AttributionRule::default(),
             sort: HotspotSort::default(),
             limit: Some(DEFAULT_LIMIT),
+            columns: Columns::default(),
         }
     }
 }
@@ -195,14 +205,18 @@ pub struct HotspotRow {
     pub line: Option<u32>,
     /// The executable or library, or the kind of code in brackets; of a thread, its process's name. Untrusted text.
     pub module: String,
-    /// The source text of the line, if it could be read.
+    /// The source text of the line, if it could be read. Untrusted text.
     pub code: Option<String>,
+    /// Whether the file of `code` was changed after the process had started, so that another text may have been loaded.
+    pub code_newer: bool,
     /// The pid of a thread or process.
     pub pid: Option<u32>,
     /// The tid of a thread.
     pub tid: Option<u32>,
     /// On a CPU, by the kind of code that ran.
     pub cpu_ns: CpuNs,
+    /// The sampled part of `cpu_ns`, finer; time that no sample tells the kind of is in `cpu_ns` only.
+    pub cpu_leaf_ns: CpuLeafNs,
     /// Waiting for a CPU.
     pub runq_ns: u64,
     /// Held back by a CPU quota.
@@ -211,7 +225,7 @@ pub struct HotspotRow {
     pub steal_ns: u64,
     /// Blocked, by reason.
     pub wait_ns: WaitNs,
-    /// The sum of the above.
+    /// The sum of all times above but `cpu_leaf_ns`.
     pub total_ns: u64,
     /// The part of `wait_ns` that is idle; not zero only if idle time is shown.
     pub idle_ns: u64,
@@ -221,6 +235,9 @@ pub struct HotspotRow {
     pub samples: u64,
     /// The longest wait reason, if there is any.
     pub top_wait: Option<&'static str>,
+    /// The time in the columns of Scalene, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scalene: Option<ScaleneRow>,
 }
 
 /// Lists the hotspots of the selection.
@@ -233,6 +250,9 @@ pub fn hotspots(profile: &Profile, query: &HotspotQuery) -> Hotspots {
     rows.retain(|row| query.filter.keeps_row(row.total_ns, selection.total_ns));
     sort_rows(&mut rows, query.sort);
     rows.truncate(query.limit.unwrap_or(usize::MAX));
+    if query.columns == Columns::Scalene {
+        rows.iter_mut().for_each(|row| row.scalene = Some(ScaleneRow::of(row, selection.total_ns)));
+    }
     Hotspots {
         window: profile.range.into(),
         by: query.by.name(),
@@ -343,25 +363,53 @@ struct RowKey {
 
 /// A row in the making.
 #[derive(Debug)]
-struct RowSum {
+struct RowSum<'a> {
     key: RowKey,
     states: StateSum,
-    by_line: BTreeMap<u32, u64>,
+    leaves: CpuLeafNs,
+    lines: BTreeMap<u32, LineSum<'a>>,
     idle_ns: u64,
     samples: u64,
     variance_ns2: f64,
 }
 
-impl RowSum {
-    fn new(key: RowKey) -> Self {
-        let (states, by_line) = (StateSum::default(), BTreeMap::new());
-        Self { key, states, by_line, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+/// One line of a row, and the texts it had in different processes.
+#[derive(Debug, Default)]
+struct LineSum<'a> {
+    ns: u64,
+    sources: Vec<(&'a SourceLine, u64)>,
+}
+
+impl<'a> LineSum<'a> {
+    fn add(&mut self, ns: u64, source: Option<&'a SourceLine>) {
+        self.ns += ns;
+        let Some(source) = source else { return };
+        match self.sources.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, known_ns)) => *known_ns += ns,
+            None => self.sources.push((source, ns)),
+        }
     }
 
-    fn add(&mut self, entry: &Entry, line: Option<u32>) {
+    /// The text most of the time was spent at.
+    fn source(&self) -> Option<&'a SourceLine> {
+        self.sources.iter().min_by_key(|(_, ns)| Reverse(*ns)).map(|(source, _)| *source)
+    }
+}
+
+impl<'a> RowSum<'a> {
+    fn new(key: RowKey) -> Self {
+        let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
+        Self { key, states, leaves, lines, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+    }
+
+    /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
+    fn add(&mut self, entry: &Entry, leaf: Option<Leaf<'_>>, frame: Option<&'a Frame>) {
         self.states.add(entry);
-        if let Some(line) = line {
-            *self.by_line.entry(line).or_default() += entry.ns;
+        if let (State::OnCpu(kind), Some(leaf)) = (entry.state, leaf) {
+            self.leaves.add(kind, leaf, entry.ns);
+        }
+        if let Some((line, frame)) = frame.and_then(|frame| Some((frame.line?, frame))) {
+            self.lines.entry(line).or_default().add(entry.ns, frame.source.as_deref());
         }
         self.idle_ns += if entry.idle { entry.ns } else { 0 };
         self.samples += entry.count;
@@ -369,17 +417,20 @@ impl RowSum {
     }
 
     fn finish(self) -> HotspotRow {
-        let hottest = self.by_line.iter().max_by_key(|(line, ns)| (**ns, Reverse(**line))).map(|(line, _)| *line);
+        let hottest = self.lines.iter().max_by_key(|(line, sum)| (sum.ns, Reverse(**line)));
+        let source = hottest.and_then(|(_, sum)| sum.source());
         let amounts = self.states.finish();
         HotspotRow {
             function: self.key.function.to_string(),
             file: self.key.file.as_deref().map(str::to_owned),
-            line: self.key.line.or(hottest),
+            line: self.key.line.or(hottest.map(|(line, _)| *line)),
             module: self.key.module.to_string(),
-            code: None,
+            code: source.map(|source| source.text.to_string()),
+            code_newer: source.is_some_and(|source| source.is_newer),
             pid: self.key.process.map(|process| process.pid),
             tid: self.key.thread.map(|thread| thread.tid),
             cpu_ns: amounts.cpu,
+            cpu_leaf_ns: self.leaves,
             runq_ns: amounts.runq_ns,
             throttled_ns: amounts.throttled_ns,
             steal_ns: amounts.steal_ns,
@@ -389,36 +440,38 @@ impl RowSum {
             stderr_ns: self.variance_ns2.sqrt().round() as u64,
             samples: self.samples,
             top_wait: amounts.wait.longest_first().first().map(|(class, _)| class.name()),
+            scalene: None,
         }
     }
 }
 
-/// The rows a stack is charged to, each with the line that was executing.
-type ChargedRows = Box<[(usize, Option<u32>)]>;
+/// The rows a stack is charged to, each with the frame whose line was executing.
+type ChargedRows<'a> = Box<[(usize, Option<&'a Frame>)]>;
 
-/// Sums entries up into rows. What a stack is charged to is worked out once per stack.
+/// Sums entries up into rows. What a stack is charged to, and what it computed in, is worked out once per stack.
 struct Charger<'a> {
     profile: &'a Profile,
     query: &'a HotspotQuery,
     index: HashMap<RowKey, usize>,
-    stacks: Vec<Option<ChargedRows>>,
-    sums: Sums,
+    stacks: Vec<Option<ChargedRows<'a>>>,
+    leaves: Vec<Option<Leaf<'a>>>,
+    sums: Sums<'a>,
 }
 
 #[derive(Default)]
-struct Sums {
-    rows: Vec<RowSum>,
+struct Sums<'a> {
+    rows: Vec<RowSum<'a>>,
     total_ns: u64,
     unattributed: BTreeMap<String, u64>,
 }
 
 impl<'a> Charger<'a> {
     fn new(profile: &'a Profile, query: &'a HotspotQuery) -> Self {
-        let stacks = vec![None; profile.stacks.len()];
-        Self { profile, query, index: HashMap::new(), stacks, sums: Sums::default() }
+        let (stacks, leaves) = (vec![None; profile.stacks.len()], vec![None; profile.stacks.len()]);
+        Self { profile, query, index: HashMap::new(), stacks, leaves, sums: Sums::default() }
     }
 
-    fn charge<'e>(mut self, entries: impl Iterator<Item = &'e Entry>) -> Sums {
+    fn charge<'e>(mut self, entries: impl Iterator<Item = &'e Entry>) -> Sums<'a> {
         for entry in entries {
             match entry.stack {
                 _ if !self.query.by.is_code() => self.charge_task(entry),
@@ -427,6 +480,13 @@ impl<'a> Charger<'a> {
             }
         }
         self.sums
+    }
+
+    /// The class of an entry's stack, if it computed.
+    fn leaf(&mut self, entry: &Entry) -> Option<Leaf<'a>> {
+        let stack = entry.stack.filter(|_| matches!(entry.state, State::OnCpu(_)))? as usize;
+        let profile = self.profile;
+        Some(*self.leaves[stack].get_or_insert_with(|| Leaf::of(&profile.stacks[stack].frames)))
     }
 
     fn leave_unattributed(&mut self, entry: &Entry) {
@@ -440,8 +500,9 @@ impl<'a> Charger<'a> {
         }
         let task = &self.profile.tasks[entry.task as usize];
         let row = self.row(task_key(task, self.query.by));
+        let leaf = self.leaf(entry);
         self.sums.total_ns += entry.ns;
-        self.sums.rows[row].add(entry, None);
+        self.sums.rows[row].add(entry, leaf, None);
     }
 
     fn path_allows(&self, entry: &Entry) -> bool {
@@ -458,16 +519,18 @@ impl<'a> Charger<'a> {
         if !charged.is_empty() {
             self.sums.total_ns += entry.ns;
         }
-        for (row, line) in &charged {
-            self.sums.rows[*row].add(entry, *line);
+        let leaf = self.leaf(entry);
+        for (row, frame) in &charged {
+            self.sums.rows[*row].add(entry, leaf, *frame);
         }
         self.stacks[stack] = Some(charged);
     }
 
     /// The rows of a stack that match the path; with inclusive counting a recursive function is one row.
-    fn rows_of(&mut self, stack: usize) -> ChargedRows {
-        let (rule, stack) = (self.query.rule, &self.profile.stacks[stack]);
-        let mut frames: Vec<&Frame> = Vec::new();
+    fn rows_of(&mut self, stack: usize) -> ChargedRows<'a> {
+        let profile = self.profile;
+        let (rule, stack) = (self.query.rule, &profile.stacks[stack]);
+        let mut frames: Vec<&'a Frame> = Vec::new();
         if self.query.inclusive {
             frames.extend(rule.shown(stack));
         }
@@ -477,18 +540,19 @@ impl<'a> Charger<'a> {
                 Err(reason) => return self.unknown_rows(reason),
             }
         }
-        let mut charged: Vec<(usize, Option<u32>)> = Vec::new();
+        let mut charged: Vec<(usize, Option<&'a Frame>)> = Vec::new();
+        let has_lines = matches!(self.query.by, RowKind::Function | RowKind::Line);
         frames.retain(|frame| self.shows_path(frame));
         for frame in frames {
             let row = self.row(frame_key(frame, self.query.by));
             if !charged.iter().any(|(known, _)| *known == row) {
-                charged.push((row, frame.line.filter(|_| self.query.by == RowKind::Function)));
+                charged.push((row, has_lines.then_some(frame)));
             }
         }
         charged.into()
     }
 
-    fn unknown_rows(&mut self, reason: Reason) -> ChargedRows {
+    fn unknown_rows(&mut self, reason: Reason) -> ChargedRows<'a> {
         if self.query.filter.path.is_some() {
             return ChargedRows::default();
         }
@@ -510,7 +574,8 @@ impl<'a> Charger<'a> {
     }
 }
 
-const UNKNOWN_MODULE: &str = "[unknown]";
+/// The module of Python functions.
+const PYTHON_MODULE: &str = "[python]";
 
 fn frame_key(frame: &Frame, by: RowKind) -> RowKey {
     let module = frame.module.clone().unwrap_or_else(|| module_of_kind(frame.kind).into());
@@ -536,9 +601,9 @@ fn function_of(frame: &Frame) -> Arc<str> {
 fn module_of_kind(kind: FrameKind) -> &'static str {
     match kind {
         FrameKind::Kernel => "[kernel]",
-        FrameKind::Python => "[python]",
+        FrameKind::Python => PYTHON_MODULE,
         FrameKind::Jvm => "[jvm]",
-        FrameKind::Jit => "[jit]",
+        FrameKind::Jit => JIT_MODULE,
         FrameKind::Native | FrameKind::Interpreter | FrameKind::Marker => UNKNOWN_MODULE,
     }
 }
@@ -678,6 +743,54 @@ mod tests {
         assert_eq!(rows[1], ("dot".to_owned(), None, 300));
     }
 
+    /// A frame with the text of its line.
+    fn with_text(frame: &Frame, text: &str, is_newer: bool) -> Arc<Frame> {
+        let source = Some(Arc::new(SourceLine { text: text.into(), is_newer }));
+        Arc::new(Frame { source, ..frame.clone() })
+    }
+
+    #[test]
+    fn a_function_has_the_text_of_its_hottest_line_and_a_line_its_own() {
+        let mut profile = profile();
+        let [inner, outer] = [python("inner", "/lib/inner.py", 3), python("outer", "/srv/app.py", 12)];
+        profile.stacks[0] = Stack::new(vec![with_text(&inner, "  seen_less()", false)]);
+        profile.stacks[1] = Stack::new(vec![with_text(&outer, "  hottest()", true)]);
+        profile.stacks[2] = Stack::new(vec![with_text(&python("outer", "/srv/app.py", 10), "  other()", false)]);
+        for (by, texts) in [
+            (RowKind::Function, [Some("  hottest()"), Some("  seen_less()")]),
+            (RowKind::Line, [Some("  hottest()"), Some("  seen_less()")]),
+            (RowKind::File, [None, None]),
+        ] {
+            let report = hotspots(&profile, &HotspotQuery { by, ..HotspotQuery::default() });
+            assert_eq!([0, 1].map(|at| report.rows[at].code.as_deref()), texts, "{by:?}");
+            assert_eq!(report.rows[0].code_newer, by != RowKind::File);
+        }
+    }
+
+    #[test]
+    fn of_several_texts_of_one_line_the_one_with_most_time_is_shown() {
+        let mut profile = profile();
+        let line = python("outer", "/srv/app.py", 12);
+        profile.stacks[0] = Stack::new(vec![with_text(&line, "in_one_container()", false)]);
+        profile.stacks[1] = Stack::new(vec![with_text(&line, "in_another()", false)]);
+        profile.stacks[2] = Stack::new(vec![line]);
+        let report = hotspots(&profile, &HotspotQuery::default());
+        assert_eq!((report.rows[0].total_ns, report.rows[0].code.as_deref()), (1000, Some("in_another()")));
+    }
+
+    #[test]
+    fn the_finer_classes_of_a_row_sum_up_to_its_kinds() {
+        for by in [RowKind::Function, RowKind::Thread] {
+            let report = hotspots(&profile(), &HotspotQuery { by, ..HotspotQuery::default() });
+            let leaves = report.rows.iter().fold(CpuLeafNs::default(), |mut sum, row| {
+                sum.merge(&row.cpu_leaf_ns);
+                sum
+            });
+            let native = [("libblas.so".to_owned(), 300)].into();
+            assert_eq!(leaves, CpuLeafNs { bytecode: 200, native, ..CpuLeafNs::default() }, "{by:?}");
+        }
+    }
+
     #[test]
     fn nothing_selected_says_so_instead_of_an_empty_table() {
         let filter = Filter { pids: Some([99].into()), ..Filter::default() };
@@ -691,8 +804,20 @@ mod tests {
         let keys = ["window", "total_ns", "rows", "unattributed_ns", "loss"];
         assert!(keys.iter().all(|key| json.get(key).is_some()));
         let row = &json["rows"][0];
-        let keys =
-            ["function", "file", "line", "module", "code", "cpu_ns", "runq_ns", "wait_ns", "total_ns", "stderr_ns"];
+        let keys = [
+            "function",
+            "file",
+            "line",
+            "module",
+            "code",
+            "code_newer",
+            "cpu_ns",
+            "cpu_leaf_ns",
+            "runq_ns",
+            "wait_ns",
+            "total_ns",
+            "stderr_ns",
+        ];
         assert!(keys.iter().chain(&["samples", "top_wait"]).all(|key| row.get(key).is_some()), "{row}");
     }
 }

@@ -35,5 +35,11 @@ pub const PYTHON_CODE_COPIES: usize = 1024;
 pub const PYTHON_THREADS: usize = 65_536;
 /// Python frames of one thread read from outside; outer ones are left out.
 pub const PYTHON_FRAMES: usize = 1024;
+
+/// Memory for the code objects of all processes. Beyond it those of the process that needs more are read again.
+pub const PYTHON_CODE_BYTES: usize = 128 << 20;
+
+/// Innermost instructions remembered of one process. Beyond it they are looked at again.
+pub const PYTHON_CALLS: usize = 65_536;
 /// Python frames of all threads of a process read from outside at once, and one thread's more; further threads are left out.
 pub const PYTHON_ENTRIES: usize = 1 << 18;

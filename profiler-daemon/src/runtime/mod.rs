@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use self::python::Pythons;
 use crate::process::{Address, Image, RecentMap, World};
 use crate::profile::{FrameKind, ImageId};
 
@@ -58,6 +59,8 @@ pub struct ManagedFrame {
 /// The runtimes attached to the images that run code of theirs. Each image has a lock of its own, so that whoever reads
 /// what one image offers holds up nobody who asks for another.
 pub struct Runtimes {
+    /// Python interpreters, whose frames are found by the kernel half and not by address.
+    pub python: Pythons,
     attached: Mutex<RecentMap<ImageId, Arc<Mutex<Attached>>>>,
 }
 
@@ -72,7 +75,7 @@ impl fmt::Debug for Runtimes {
 
 impl Default for Runtimes {
     fn default() -> Self {
-        Self { attached: Mutex::new(RecentMap::new(limits::IMAGES)) }
+        Self { python: Pythons::default(), attached: Mutex::new(RecentMap::new(limits::IMAGES)) }
     }
 }
 

@@ -54,6 +54,12 @@ pub const PARAMETERS: &[Parameter] = &[
         &["total", "busy", "wall", "cpu", "wait", "runq", "name"],
         "cpu",
     ),
+    row(
+        "columns",
+        "All columns, or only those of Scalene: there, IO Wait is all time off the CPU, and CPU(C) has the kernel's time.",
+        &["full", "scalene"],
+        "full",
+    ),
 ];
 
 /// The parameters of a breakdown.
@@ -81,6 +87,7 @@ pub const HOTSPOTS: &[&str] = &[
     "native",
     "limit",
     "sort",
+    "columns",
 ];
 
 /// The parameters of an exported profile.

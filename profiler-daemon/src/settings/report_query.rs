@@ -50,6 +50,8 @@ pub struct ReportQuery {
     pub limit: usize,
     /// What to sort by; the report's own choice if not given.
     pub sort: Option<String>,
+    /// Which columns to show; the report's own choice if not given.
+    pub columns: Option<String>,
 }
 
 /// The time a report covers.
@@ -79,6 +81,7 @@ impl Default for ReportQuery {
             native: false,
             limit: 30,
             sort: None,
+            columns: None,
         }
     }
 }
@@ -124,6 +127,7 @@ impl ReportQuery {
             "native" => self.native = parse_switch(name, value)?,
             "limit" => self.limit = parse_limit(name, value)?,
             "sort" => self.sort = Some(parse_text(name, value)?),
+            "columns" => self.columns = Some(parse_text(name, value)?),
             other => unreachable!("parameter `{other}` has a row but no meaning"),
         }
         Ok(())
@@ -229,6 +233,7 @@ mod tests {
             ("native", "true"),
             ("limit", "7"),
             ("sort", "wait"),
+            ("columns", "scalene"),
         ]);
         let range = TimeRange { from: Timestamp(1_000_000_000), to: Timestamp(2_000_000_000) };
         let expected = ReportQuery {
@@ -251,6 +256,7 @@ mod tests {
             native: true,
             limit: 7,
             sort: Some("wait".to_owned()),
+            columns: Some("scalene".to_owned()),
         };
         assert_eq!(query, Ok(expected));
     }

@@ -60,6 +60,8 @@ pub struct SamplingSettings {
     pub cache_limit: u64,
     /// Servers asked for debug information that this host does not have, in their order.
     pub debuginfod: Vec<ServerUrl>,
+    /// Whether to read the source text of lines, in the roots of the processes.
+    pub source_text: bool,
 }
 
 impl Default for SamplingSettings {
@@ -79,6 +81,7 @@ impl Default for SamplingSettings {
             cache_dir: Some("/var/cache/profilerd".into()),
             cache_limit: 2 << 30,
             debuginfod: Vec::new(),
+            source_text: true,
         }
     }
 }

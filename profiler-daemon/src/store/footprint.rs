@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::profile::{Frame, Name, Profile, Sample, Stack, Task, TaskTotals};
+use crate::profile::{Frame, Name, Profile, Sample, SourceLine, Stack, Task, TaskTotals};
 
 /// The two counters in front of the value behind an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
@@ -62,6 +62,9 @@ impl Footprint {
             for text in frame_texts(frame) {
                 self.enter(address_of(text), shared_bytes(text.len()));
             }
+            if let Some(source) = &frame.source {
+                self.enter(address_of(source), source_bytes(source));
+            }
         }
     }
 
@@ -69,6 +72,9 @@ impl Footprint {
         if self.leave(address_of(frame), shared_bytes(size_of::<Frame>())) {
             for text in frame_texts(frame) {
                 self.leave(address_of(text), shared_bytes(text.len()));
+            }
+            if let Some(source) = &frame.source {
+                self.leave(address_of(source), source_bytes(source));
             }
         }
     }
@@ -126,6 +132,10 @@ fn own_bytes(window: &Profile) -> usize {
 
 fn stack_bytes(stack: &Stack) -> usize {
     shared_bytes(stack.frames.len() * size_of::<Arc<Frame>>())
+}
+
+fn source_bytes(source: &SourceLine) -> usize {
+    shared_bytes(size_of::<SourceLine>()) + source.text.len() + ALLOCATOR_OVERHEAD
 }
 
 fn shared_bytes(value: usize) -> usize {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::footprint::Footprint;
-use crate::profile::merge::merge_profiles;
+use crate::profile::merge::amend_profile;
 use crate::profile::{Profile, TimeRange};
 
 /// The recent windows, bounded by age and by the heap they take.
@@ -39,7 +39,7 @@ impl Ring {
     /// until there is room for it. A window no longer kept is not missed.
     pub fn amend(&mut self, part: &Profile) {
         let Some(window) = self.windows.iter_mut().find(|window| window.range.from == part.range.from) else { return };
-        let amended = Arc::new(merge_profiles([&**window, part]));
+        let amended = Arc::new(amend_profile(window, part));
         self.footprint.add(&amended);
         self.footprint.remove(window);
         *window = amended;

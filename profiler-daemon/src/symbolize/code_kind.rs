@@ -1,23 +1,22 @@
-//! Which kind of code a CPU was running, told by the leaf of the stack.
+//! Which kind of code a CPU was running, told by the stack.
+
+use std::sync::Arc;
 
 use crate::process::Image;
-use crate::process::image::is_python_file;
-use crate::profile::{CodeKind, Frame, FrameKind};
+use crate::profile::{CodeKind, Frame, FrameKind, Leaf};
 
-/// The kind of code at the leaf. Without any frame it is native code: a thread of user space whose stack is not known.
+/// The kind of code of a stack, which agrees with its [`Leaf`]: the interpreter's own functions are Python, except those a
+/// Python line called. Without any frame it is native code: a thread of user space whose stack is not known.
 ///
-/// The interpreter's own module counts as Python in a Python process even where no Python function is known on the stack,
-/// and generated code without a name counts as Java in a process with a Java virtual machine.
-pub(super) fn code_kind(leaf: Option<&Frame>, image: Option<&Image>) -> CodeKind {
-    let (is_python, is_jvm) = image.map_or((false, false), |image| (image.is_python, image.is_jvm));
-    let Some(leaf) = leaf else { return CodeKind::Native };
-    match leaf.kind {
-        FrameKind::Kernel => CodeKind::Kernel,
-        FrameKind::Python => CodeKind::Python,
-        FrameKind::Jvm => CodeKind::Jvm,
-        FrameKind::Interpreter | FrameKind::Jit if is_jvm => CodeKind::Jvm,
-        FrameKind::Interpreter => CodeKind::Python,
-        FrameKind::Native if is_python && leaf.module.as_deref().is_some_and(is_python_file) => CodeKind::Python,
-        FrameKind::Native | FrameKind::Jit | FrameKind::Marker => CodeKind::Native,
+/// Generated code without a name counts as Java in a process with a Java virtual machine.
+pub(super) fn code_kind(frames: &[Arc<Frame>], image: Option<&Image>) -> CodeKind {
+    let of_jvm =
+        |frame: &Arc<Frame>| frame.module.is_none() && matches!(frame.kind, FrameKind::Interpreter | FrameKind::Jit);
+    match Leaf::of(frames) {
+        Leaf::Kernel => CodeKind::Kernel,
+        Leaf::Jvm => CodeKind::Jvm,
+        _ if image.is_some_and(|image| image.is_jvm) && frames.first().is_some_and(of_jvm) => CodeKind::Jvm,
+        Leaf::Bytecode | Leaf::Runtime | Leaf::Gc => CodeKind::Python,
+        Leaf::Builtin | Leaf::Native(_) => CodeKind::Native,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::engine::{Function, cut};
 use super::limits;
 use crate::process::RecentMap;
-use crate::profile::{Frame, FrameKind, Name, Reason};
+use crate::profile::{Activity, Frame, FrameKind, Name, Reason};
 
 /// The frames at one address, innermost first: inlined functions are frames of their own.
 pub(super) type Frames = Arc<[Arc<Frame>]>;
@@ -56,8 +56,7 @@ impl Shared {
         address: u64,
     ) -> Arc<Frame> {
         let module = module.map(|module| self.text(module));
-        let name = Name::Unknown(reason);
-        self.frame(Frame { kind, name, file: None, line: None, module, address, inlined: false })
+        self.frame(Frame::unknown(kind, reason, module, address))
     }
 
     /// New frames for the functions at an address of a module.
@@ -77,6 +76,8 @@ impl Shared {
                 module: Some(module.clone()),
                 address,
                 inlined: function.inlined,
+                activity: Activity::Running,
+                source: None,
             })
         };
         functions.into_iter().map(frame).collect()

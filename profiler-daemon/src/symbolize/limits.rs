@@ -69,3 +69,15 @@ pub const DWARF_NESTING: usize = 256;
 pub const DWARF_TEXT_BYTES: usize = 128 << 10;
 /// The time spent on looking up lines in one executable; from then on only its symbols are used.
 pub const DEBUG_TIME: Duration = Duration::from_secs(30);
+/// The largest file whose lines are shown as source text.
+pub const SOURCE_FILE_BYTES: u64 = 2 << 20;
+/// Bytes of source files in memory; above it the least recently used are let go, and read again when they are needed.
+pub const SOURCE_BYTES: usize = 32 << 20;
+/// Source files in memory.
+pub const SOURCE_FILES: usize = 8192;
+/// Files of program images of which it is remembered what was found; those forgotten are looked for again.
+pub const SOURCE_PLACES: usize = 1 << 17;
+/// Bytes kept of a line of source text; a longer one is cut.
+pub const SOURCE_LINE_BYTES: usize = 256;
+/// How long source files are looked for and read in one window; lines not reached have their text in a later one.
+pub const SOURCE_TIME: Duration = Duration::from_secs(1);

@@ -17,6 +17,7 @@ mod mini_symbols;
 mod module;
 mod native;
 mod separate;
+mod source;
 mod symbol_file;
 mod user;
 
@@ -29,13 +30,17 @@ use std::time::Instant;
 
 use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World};
-use crate::profile::{CodeKind, Frame, FrameKind, LossReason, ProcessId, Profile, Reason, Sample, Stack, State};
+use crate::profile::{
+    CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
+};
 use crate::runtime::Runtimes;
+use crate::runtime::python::waits;
 use code_kind::code_kind;
 use engine::Engine;
 use frames::Shared;
 use kernel::KernelFrames;
 use native::Native;
+use source::Sources;
 use user::UserFrames;
 
 /// Names the addresses of stacks, and remembers names from window to window. Not `Send`.
@@ -45,6 +50,7 @@ pub struct Symbolizer {
     shared: Shared,
     kernel: KernelFrames,
     native: Native,
+    sources: Option<Sources>,
     runtimes: Arc<Runtimes>,
 }
 
@@ -77,8 +83,15 @@ impl Symbolizer {
             shared: Shared::new(),
             kernel: KernelFrames::new(),
             native: Native::new(debuginfod),
+            sources: Some(Sources::new()),
             runtimes,
         }
+    }
+
+    /// The same symbolizer, which reads no source files unless `shown`.
+    pub fn with_source_text(mut self, shown: bool) -> Self {
+        self.sources = shown.then(Sources::new);
+        self
     }
 
     /// Reads the kernel's symbols now, which takes a tenth of a second, and not when the first window is named.
@@ -93,10 +106,17 @@ impl Symbolizer {
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();
+        let names: HashMap<ThreadId, &Task> = window.tasks.iter().map(|task| (task.thread, task.as_ref())).collect();
         for stack in &window.stacks {
             let is_kernel = kernel_processes.contains(&stack.image.process);
-            let (frames, image) = self.resolve_stack(stack, is_kernel, registry, world);
+            let (mut frames, image) = self.resolve_stack(stack, is_kernel, registry, world);
+            if let Some(holder) = stack.lock_holder {
+                frames.insert(0, self.lock_marker(stack.image, holder, &names));
+            }
             book.add(frames, stack, image.as_deref());
+        }
+        if let Some(sources) = &mut self.sources {
+            sources.end_window();
         }
         book.into_profile(window)
     }
@@ -105,6 +125,16 @@ impl Symbolizer {
     pub fn usage(&self) -> SymbolizerUsage {
         let (executables, symbol_bytes) = self.native.usage();
         SymbolizerUsage { executables, symbol_bytes }
+    }
+
+    /// What a thread waited for that waited for the lock around the Python interpreter, and whom, if that is known.
+    fn lock_marker(&mut self, image: ImageId, holder: u64, names: &HashMap<ThreadId, &Task>) -> Arc<Frame> {
+        let thread = self.runtimes.python.thread(image, holder);
+        let text = match thread.and_then(|thread| names.get(&thread)) {
+            Some(task) => format!("[waits for the GIL, held by {} (tid {})]", task.thread_name, task.thread.tid),
+            None => "[waits for the GIL]".to_owned(),
+        };
+        self.shared.frame(Frame::marker(text))
     }
 
     fn resolve_stack(
@@ -116,7 +146,7 @@ impl Symbolizer {
     ) -> (Vec<Arc<Frame>>, Option<Arc<Image>>) {
         let mut frames = Vec::with_capacity(stack.kernel.len() + stack.user.len());
         self.kernel.resolve(&stack.kernel, stack.on_cpu, &mut self.engine, &mut self.shared, &mut frames);
-        if stack.user.is_empty() && !is_kernel {
+        if stack.user.is_empty() && stack.python.is_empty() && !is_kernel {
             frames.push(self.shared.unknown(FrameKind::Native, Reason::NoUserStack, None, 0));
         }
         let mut user = UserFrames {
@@ -129,6 +159,9 @@ impl Symbolizer {
             now: Instant::now(),
         };
         let image = user.resolve(stack, &mut frames);
+        if let (Some(sources), Some(image)) = (&mut self.sources, &image) {
+            sources.annotate(&mut frames, image, world, &mut self.shared);
+        }
         (frames, image)
     }
 }
@@ -151,10 +184,11 @@ struct StackEntry {
 
 impl StackBook {
     fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>) {
-        let code = code_kind(frames.first().map(AsRef::as_ref), image);
+        let code = code_kind(&frames, image);
         let key = frames.iter().map(Arc::as_ptr).collect();
         let stack = *self.known.entry(key).or_insert_with(|| {
-            self.stacks.push(Stack::new(frames));
+            let wait = raw.lock_holder.map_or_else(|| waits::detail_of(&frames).copied(), |_| Some(waits::GIL));
+            self.stacks.push(Stack::new(frames).with_wait(wait));
             (self.stacks.len() - 1) as u32
         });
         let process_gone = image.is_none() && !raw.user.is_empty();

@@ -10,7 +10,7 @@ use super::limits;
 use super::module::Module;
 use super::separate::Origin;
 use crate::process::{Executable, ExecutableId, FileOffset, RecentMap};
-use crate::profile::{Frame, FrameKind, Name, Reason};
+use crate::profile::{Frame, FrameKind, Reason};
 
 /// The executables whose symbols are at hand, and the frames found in them.
 #[derive(Debug)]
@@ -123,6 +123,5 @@ impl Native {
 }
 
 fn unknown(module: &Arc<str>, reason: Reason, address: u64) -> Frames {
-    let (kind, name, module) = (FrameKind::Native, Name::Unknown(reason), Some(module.clone()));
-    Arc::new([Arc::new(Frame { kind, name, file: None, line: None, module, address, inlined: false })])
+    Arc::new([Arc::new(Frame::unknown(FrameKind::Native, reason, Some(module.clone()), address))])
 }

@@ -9,7 +9,7 @@ use crate::process::image::read_stat;
 use crate::process::stat::TICK_NS;
 use crate::process::vdso::VDSO_MODULE;
 use crate::process::{MappingKind, ProcWorld};
-use crate::profile::{Ending, ImageId, Name, Task, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, Name, PythonEnding, Task, ThreadId, WaitClass};
 
 const ADDRESS: u64 = 0x7f81_0710_d7e0;
 
@@ -55,6 +55,9 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         kernel: Box::default(),
         user: user.into(),
         has_gap: false,
+        python: [].into(),
+        python_ending: PythonEnding::NoInterpreter,
+        lock_holder: None,
         ending: Ending::Complete,
     }
 }

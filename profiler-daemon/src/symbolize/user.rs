@@ -12,7 +12,8 @@ use super::separate::Origin;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Frame, FrameKind, Name, Reason};
+use crate::profile::{Activity, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
+use crate::runtime::python::PythonFunction;
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
@@ -31,25 +32,73 @@ pub(super) struct UserFrames<'a> {
 
 impl UserFrames<'_> {
     /// The frames of the user part of a stack, leaf first; the first address is an instruction pointer, the others are
-    /// return addresses. Also the image, if it is known.
+    /// return addresses. Python frames take the places of the native frames that ran them. Also the image, if it is known.
     pub(super) fn resolve(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) -> Option<Arc<Image>> {
         let image = self.registry.image(stack.image);
         let before = frames.len();
+        let mut python = PythonPart::of(stack);
         for (at, address) in stack.user.iter().enumerate() {
             if at == LEAF_FRAMES && stack.has_gap {
                 frames.push(self.shared.frame(Frame::marker(GAP)));
             }
+            if let Some(run) = python.take(at) {
+                self.resolve_python(stack, run, frames);
+                continue;
+            }
             let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
+            let native = frames.len();
             match &image {
                 Some(image) => self.resolve_one(image, address, frames),
                 None => frames.push(self.shared.unknown(FrameKind::Native, Reason::ProcessGone, None, address.0)),
             }
+            if python.is_unplaced() && frames[native..].iter().any(|frame| is_evaluation(frame)) {
+                frames.truncate(native);
+                self.resolve_python(stack, python.take_one(), frames);
+            }
         }
-        self.mark_interpreter(&mut frames[before..]);
+        self.resolve_python(stack, python.take_rest(), frames);
+        if image.as_ref().is_some_and(|image| image.is_python) {
+            self.mark_interpreter(&mut frames[before..]);
+        }
         if let Some(marker) = stack.ending.marker() {
             frames.push(self.shared.frame(Frame::marker(marker)));
         }
         image
+    }
+
+    /// Names Python frames; behind the last one there is, a frame says if more are missing.
+    fn resolve_python(&mut self, stack: &RawStack, run: &[PythonFrame], frames: &mut Vec<Arc<Frame>>) {
+        for frame in run {
+            let is_innermost = stack.python.first().is_some_and(|innermost| std::ptr::eq(innermost, frame));
+            frames.push(self.python_frame(stack.image, frame, is_innermost));
+        }
+        if let (Some(last), Some(marker)) = (run.last(), stack.python_ending.marker())
+            && stack.python.last().is_some_and(|outermost| std::ptr::eq(outermost, last))
+        {
+            frames.push(self.shared.frame(Frame::marker(marker)));
+        }
+    }
+
+    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame, is_innermost: bool) -> Arc<Frame> {
+        match self.runtimes.python.resolve(image, frame) {
+            Ok(function) => self.named_python(&function, frame.code, is_innermost),
+            Err(reason) => self.shared.unknown(FrameKind::Python, reason, None, frame.code),
+        }
+    }
+
+    fn named_python(&mut self, function: &PythonFunction, address: u64, is_innermost: bool) -> Arc<Frame> {
+        let frame = Frame {
+            kind: FrameKind::Python,
+            name: Name::Known(self.shared.text(&function.name)),
+            file: Some(self.shared.text(&function.file)),
+            line: function.line,
+            module: None,
+            address,
+            inlined: false,
+            activity: if is_innermost && function.calling { Activity::Calling } else { Activity::Running },
+            source: None,
+        };
+        self.shared.frame(frame)
     }
 
     fn resolve_one(&mut self, image: &Arc<Image>, address: Address, frames: &mut Vec<Arc<Frame>>) {
@@ -98,19 +147,104 @@ impl UserFrames<'_> {
             module: None,
             address: managed.start.0,
             inlined: false,
+            activity: Activity::Running,
+            source: None,
         };
         self.shared.frame(frame)
     }
 
-    /// Where Python functions are on the stack, the frames of the interpreter run on behalf of them.
+    /// In a Python process, the frames of the interpreter's own module run on behalf of Python functions, known or not.
     fn mark_interpreter(&mut self, frames: &mut [Arc<Frame>]) {
-        if !frames.iter().any(|frame| frame.kind == FrameKind::Python) {
-            return;
-        }
         for frame in frames {
             if frame.kind == FrameKind::Native && frame.module.as_deref().is_some_and(is_python_file) {
                 *frame = self.shared.frame(Frame { kind: FrameKind::Interpreter, ..Frame::clone(frame) });
             }
         }
+    }
+}
+
+/// The Python frames of a stack that have not been shown yet.
+struct PythonPart<'a> {
+    rest: &'a [PythonFrame],
+    /// Whether no frame knows its place, as in versions without markers: then each activation of the loop ran one of them.
+    unplaced: bool,
+}
+
+impl<'a> PythonPart<'a> {
+    fn of(stack: &'a RawStack) -> Self {
+        Self { rest: &stack.python, unplaced: stack.python.iter().all(|frame| frame.place.is_none()) }
+    }
+
+    /// The frames that ran at a place.
+    fn take(&mut self, place: usize) -> Option<&'a [PythonFrame]> {
+        let is_here = |frame: &PythonFrame| frame.place.is_some_and(|at| usize::from(at) <= place);
+        let count = self.rest.iter().take_while(|frame| is_here(frame)).count();
+        (count > 0).then(|| self.split(count))
+    }
+
+    fn is_unplaced(&self) -> bool {
+        self.unplaced && !self.rest.is_empty()
+    }
+
+    fn take_one(&mut self) -> &'a [PythonFrame] {
+        self.split(1.min(self.rest.len()))
+    }
+
+    fn take_rest(&mut self) -> &'a [PythonFrame] {
+        self.split(self.rest.len())
+    }
+
+    fn split(&mut self, count: usize) -> &'a [PythonFrame] {
+        let (taken, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        taken
+    }
+}
+
+/// Whether a native frame is an activation of the interpreter's loop, by its name: only for versions without markers.
+fn is_evaluation(frame: &Frame) -> bool {
+    matches!(&frame.name, Name::Known(name) if name.starts_with("_PyEval_EvalFrameDefault"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbolize::tests::user_stack;
+
+    fn part(places: &[Option<u16>]) -> RawStack {
+        let frame = |(code, place): (usize, &Option<u16>)| PythonFrame {
+            code: code as u64,
+            instruction: 0,
+            fingerprint: 0,
+            place: *place,
+        };
+        let image = ImageId { process: crate::profile::ProcessId { pid: 1, start_ns: 1 }, exec_ns: 0 };
+        RawStack { python: places.iter().enumerate().map(frame).collect(), ..user_stack(image, &[]) }
+    }
+
+    fn codes(frames: &[PythonFrame]) -> Vec<u64> {
+        frames.iter().map(|frame| frame.code).collect()
+    }
+
+    #[test]
+    fn frames_are_taken_at_their_places_in_order() {
+        let stack = part(&[Some(2), Some(2), Some(5), None]);
+        let mut python = PythonPart::of(&stack);
+        assert!(!python.is_unplaced());
+        assert_eq!(python.take(1), None);
+        assert_eq!(python.take(2).map(codes), Some(vec![0, 1]));
+        assert_eq!(python.take(3), None);
+        assert_eq!(python.take(5).map(codes), Some(vec![2]));
+        assert_eq!((codes(python.take_rest()), codes(python.take_rest())), (vec![3], vec![]));
+    }
+
+    #[test]
+    fn frames_that_know_no_place_are_taken_one_by_one() {
+        let stack = part(&[None, None]);
+        let mut python = PythonPart::of(&stack);
+        assert!(python.is_unplaced() && python.take(3).is_none());
+        assert_eq!(codes(python.take_one()), [0]);
+        assert_eq!(codes(python.take_one()), [1]);
+        assert!(!python.is_unplaced() && python.take_one().is_empty());
     }
 }

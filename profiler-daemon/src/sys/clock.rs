@@ -7,6 +7,16 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
+/// The wall-clock time of a moment given in nanoseconds since boot, suspended time included.
+pub fn epoch_of_boot_ns(boot_ns: u64) -> u64 {
+    epoch_ns().saturating_sub(nanoseconds(ClockId::Boottime).saturating_sub(boot_ns))
+}
+
+/// The wall-clock time of a moment of the monotonic clock.
+pub fn epoch_of_monotonic_ns(moment_ns: u64) -> u64 {
+    epoch_ns().saturating_sub(monotonic_ns().saturating_sub(moment_ns))
+}
+
 /// Wall-clock time that passes steadily from the moment it is made: it starts at the system's and does not follow when
 /// that is set. What it stamps stays in order, and as far apart as it was. Suspended time counts.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@
 pub mod capability;
 pub mod clock;
 pub mod descriptors;
+pub mod identity;
 pub mod membarrier;
 pub mod openat2;
 pub mod private_directory;

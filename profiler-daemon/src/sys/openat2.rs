@@ -141,6 +141,14 @@ pub fn read_facts(file: &impl AsFd) -> io::Result<FileFacts> {
     })
 }
 
+/// When the content, name or owner of an open file was last changed, in nanoseconds since the epoch.
+pub fn read_changed_ns(file: &impl AsFd) -> io::Result<i128> {
+    let known = look(file)?;
+    let ns = |seconds: i64, rest: u32| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let modified = ns(known.stx_mtime.tv_sec, known.stx_mtime.tv_nsec);
+    Ok(modified.max(ns(known.stx_ctime.tv_sec, known.stx_ctime.tv_nsec)))
+}
+
 /// What the kernel knows of a file without asking a server.
 fn look(file: &impl AsFd) -> io::Result<Statx> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;

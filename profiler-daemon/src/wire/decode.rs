@@ -1,28 +1,36 @@
 //! Bytes of the rings into events. The only place where the kernel half's words are translated.
 
 use profiler_common::limits::LEAF_FRAMES;
+use profiler_common::python::{self, ENTRY_WORDS};
 use profiler_common::record::{
-    self, FLAG_IDLE, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED, Identity,
-    LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader,
+    self, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED,
+    Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader, account,
 };
 use profiler_common::unwind::stop;
 
-use super::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind, UserStack};
-use crate::profile::{Ending, ImageId, ProcessId, ThreadId, WaitClass};
+use super::python::place_frames;
+use super::{
+    Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
+    WaitInProgress,
+};
+use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, ThreadId, WaitClass};
 
 /// Decodes one record of the ring of stacks; `None` if it is malformed. Frames that do not lie in order are put in order
-/// in `room`.
-pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Vec<u64>) -> Option<StackEvent<'a>> {
+/// in `room`, and Python frames in the places of the native frames that ran them.
+pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEvent<'a>> {
     let (header, rest) = bytes.split_at_checked(size_of::<StackHeader>())?;
     let header: StackHeader = bytemuck::try_pod_read_unaligned(header).ok()?;
     let stride = if header.flags & FLAG_STACK_POINTERS != 0 { 2 } else { 1 };
     let (kernel, user) = (usize::from(header.kernel_frames), usize::from(header.user_frames) * stride);
-    let addresses: &[u64] = bytemuck::try_cast_slice(rest.get(..(kernel + user) * 8)?).ok()?;
+    let python = usize::from(header.python_entries) * ENTRY_WORDS;
+    let words: &[u64] = bytemuck::try_cast_slice(rest.get(..(kernel + user + python) * 8)?).ok()?;
+    let (addresses, python) = words.split_at(kernel + user);
     let user = UserStack {
         ending: decode_ending(header.stop),
         has_gap: header.walked > header.user_frames,
-        ..put_in_order(&header, &addresses[kernel..], stride, room)
+        ..put_in_order(&header, &addresses[kernel..], stride, &mut room.words)
     };
+    place_frames(python, &user, &mut room.python);
     Some(StackEvent {
         process: process_of(&header.identity),
         thread: thread_of(&header.identity),
@@ -33,7 +41,23 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Vec<u64>) -> Option<Stack
         period_ns: header.period_ns,
         kernel: &addresses[..kernel],
         user,
+        python: &room.python,
+        python_thread: (header.python_thread != 0).then_some(header.python_thread),
+        lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
+        python_ending: decode_python_ending(header.python_stop),
     })
+}
+
+fn decode_python_ending(reason: u8) -> PythonEnding {
+    match reason {
+        python::stop::NONE => PythonEnding::NoInterpreter,
+        python::stop::COMPLETE => PythonEnding::Complete,
+        python::stop::NO_STATE => PythonEnding::NoState,
+        python::stop::DEPTH => PythonEnding::TooDeep,
+        python::stop::NOT_A_FRAME => PythonEnding::NotAFrame,
+        python::stop::TOO_MANY_THREADS => PythonEnding::TooManyThreads,
+        _ => PythonEnding::Unreadable,
+    }
 }
 
 /// The frames leaf first. Of a deep stack, the outermost frames are recorded in a circle.
@@ -109,6 +133,7 @@ pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
         thread_name: text(&record.thread_name),
         process_name: text(&record.process_name),
         kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
+        wait: None,
     };
     Some(LifecycleEvent::Ended(Box::new(Ended { account, exited: record.kind == LIFECYCLE_EXIT })))
 }
@@ -124,7 +149,17 @@ pub fn decode_snapshot(record: &Snapshot) -> Account {
         thread_name: text(&record.thread_name),
         process_name: text(&record.process_name),
         kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
+        wait: decode_wait(record),
     }
+}
+
+fn decode_wait(record: &Snapshot) -> Option<WaitInProgress> {
+    let waits_for = u8::try_from(record.waits_for).ok().filter(|account| account::is_wait(*account))?;
+    (record.waits_since_ns != 0).then_some(WaitInProgress {
+        class: WaitClass::from_number(waits_for),
+        since_ns: record.waits_since_ns,
+        thread_pointer: record.thread_pointer,
+    })
 }
 
 fn process_of(identity: &record::Identity) -> ProcessId {
@@ -170,6 +205,8 @@ mod tests {
             runq_ns: 5,
             weight_ns: 1000,
             period_ns: 1000,
+            python_thread: 0,
+            lock_holder: 0,
             kernel_frames: 1,
             user_frames: 2,
             kind: STACK_OFF_CPU,
@@ -177,7 +214,9 @@ mod tests {
             flags: FLAG_IDLE,
             stop: stop::COMPLETE,
             walked: 2,
-            padding: [0; 6],
+            python_entries: 0,
+            python_stop: 0,
+            padding: [0; 3],
         }
     }
 
@@ -192,7 +231,7 @@ mod tests {
     #[test]
     fn a_stack_is_split_into_its_kernel_and_user_part() {
         let words = record(&header(), &[1, 2, 3]);
-        let mut room = Vec::new();
+        let mut room = Room::default();
         let event = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap();
         assert_eq!((event.kernel, event.user.addresses), (&[1][..], &[2, 3][..]));
         assert!(!event.user.has_gap && event.user.ending == Ending::Complete);
@@ -214,7 +253,7 @@ mod tests {
         let user_frames = USER_FRAMES as u16;
         let header =
             StackHeader { kernel_frames: 0, user_frames, walked: walked as u16, stop: stop::DEPTH, ..header() };
-        let (words, mut room) = (record(&header, &frames), Vec::new());
+        let (words, mut room) = (record(&header, &frames), Room::default());
         let user = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap().user;
         assert!(user.has_gap && user.ending == Ending::TooDeep);
         let root: Vec<u64> = (walked - (USER_FRAMES - LEAF_FRAMES) as u64..walked).collect();
@@ -225,7 +264,7 @@ mod tests {
     #[test]
     fn stack_pointers_are_told_apart_from_addresses() {
         let header = StackHeader { flags: FLAG_STACK_POINTERS, kernel_frames: 0, ..header() };
-        let (words, mut room) = (record(&header, &[1, 10, 2, 20]), Vec::new());
+        let (words, mut room) = (record(&header, &[1, 10, 2, 20]), Room::default());
         let user = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap().user;
         assert_eq!((user.addresses, user.stack_pointers), (&[1, 2][..], &[10, 20][..]));
     }
@@ -233,13 +272,13 @@ mod tests {
     #[test]
     fn a_stack_that_claims_more_frames_than_it_has_is_refused() {
         let words = record(&header(), &[1, 2]);
-        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Vec::new()), None);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()), None);
     }
 
     #[test]
     fn a_record_of_an_unknown_kind_is_refused() {
         let words = record(&StackHeader { kind: 99, ..header() }, &[1, 2, 3]);
-        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Vec::new()), None);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()), None);
         assert_eq!(decode_lifecycle(&[0; 10]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use profiler_common::record::Totals;
 
-use crate::profile::{Ending, ImageId, ProcessId, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass};
 
 /// One captured stack. The addresses are borrowed from the ring.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +25,21 @@ pub struct StackEvent<'a> {
     pub kernel: &'a [u64],
     /// The user part.
     pub user: UserStack<'a>,
+    /// The Python frames, leaf first.
+    pub python: &'a [PythonFrame],
+    /// Why they end where they do.
+    pub python_ending: PythonEnding,
+    /// The thread's state in the Python interpreter, if it has one.
+    pub python_thread: Option<u64>,
+    /// If the thread waited for the lock around the interpreter: the state of the thread that held it then.
+    pub lock_holder: Option<u64>,
+}
+
+/// Where stacks are decoded, one after the other.
+#[derive(Debug, Default)]
+pub struct Room {
+    pub(super) words: Vec<u64>,
+    pub(super) python: Vec<PythonFrame>,
 }
 
 /// The user part of a captured stack, leaf first.
@@ -99,6 +114,19 @@ pub struct Account {
     pub process_name: String,
     /// Whether it is a thread of the kernel.
     pub kernel: bool,
+    /// The wait in progress, if the thread is blocked.
+    pub wait: Option<WaitInProgress>,
+}
+
+/// A wait that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitInProgress {
+    /// Why.
+    pub class: WaitClass,
+    /// When it began, or the attach if that was later, on the monotonic clock.
+    pub since_ns: u64,
+    /// By which user space knows the thread.
+    pub thread_pointer: u64,
 }
 
 /// A change in the life of a thread.

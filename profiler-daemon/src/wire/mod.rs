@@ -4,6 +4,10 @@ mod decode;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod python;
 
 pub use decode::{decode_lifecycle, decode_snapshot, decode_stack};
-pub use event::{Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, StackEvent, StackKind, UserStack};
+pub use event::{
+    Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
+    WaitInProgress,
+};

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use profiler_daemon::export::pprof::proto;
 use profiler_daemon::export::{ExportOptions, FORMATS, export, format_by_name};
 use profiler_daemon::profile::Profile;
+use profiler_daemon::report::hotspots::Columns;
 use profiler_daemon::report::{
     AttributionRule, BreakdownQuery, Filter, HotspotQuery, RowKind, breakdown, calibrate, hotspots,
 };
@@ -112,6 +113,7 @@ fn every_report_prints_every_canonical_profile_as_before() {
         ("deep", HotspotQuery { rule: deep, ..HotspotQuery::default() }),
         ("inclusive", HotspotQuery { inclusive: true, ..HotspotQuery::default() }),
         ("thread", HotspotQuery { by: RowKind::Thread, limit: Some(5), ..HotspotQuery::default() }),
+        ("scalene", HotspotQuery { by: RowKind::Line, columns: Columns::Scalene, ..HotspotQuery::default() }),
     ];
     let mut differences = Vec::new();
     for (name, profile) in profiles::all() {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use profiler_daemon::profile::{
-    CodeKind, Frame, FrameKind, LossReason, Name, ProcessId, Profile, Reason, Sample, Stack, State, Task, TaskTotals,
-    ThreadId, TimeRange, Timestamp, WaitClass,
+    CodeKind, Frame, FrameKind, LossReason, Name, ProcessId, Profile, Reason, Sample, SourceLine, Stack, State, Task,
+    TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
 };
 
 const MS: u64 = 1_000_000;
@@ -46,9 +46,11 @@ fn python() -> Profile {
     let mut builder = Builder::new();
     let main = builder.task(200, 200, "uwsgi", "uwsgi");
     let worker = builder.task(200, 201, "uwsgi", "worker-1");
-    let base = [python_frame("handle", "/srv/app/views.py", 40), python_frame("main", "/srv/app/main.py", 9)];
+    let handle =
+        with_code(python_frame("handle", "/srv/app/views.py", 40), "    total += order.price * order.count", false);
+    let base = [handle, python_frame("main", "/srv/app/main.py", 9)];
     let eval = frame("interp:_PyEval_EvalFrameDefault@libpython3.12.so.1.0");
-    let query = python_frame("query", "/srv/app/db.py", 17);
+    let query = with_code(python_frame("query", "/srv/app/db.py", 17), "\treturn self.socket.recv(4096)", true);
     let recv = [frame("kernel:schedule_timeout"), frame("native:recv@libc.so.6"), eval.clone(), query];
     let numpy = [frame("native:dgemm_@libopenblas.so.0"), eval.clone(), python_frame("score", "/srv/app/rank.py", 88)];
     let read = [frame("kernel:io_schedule"), frame("native:read@libc.so.6"), python_frame("load", "/srv/app/io.py", 5)];
@@ -87,7 +89,11 @@ fn hostile() -> Profile {
     let second = builder.task(301, 301, "# comment", "a\"b'c&d]]>");
     let third = builder.task(302, 302, "", " \u{202e}gnp.exe 7 ");
     let evil = [
-        python_frame("f\"'<&>;g\r\n 12", "/tmp/\u{2066}x\u{2069}/\x07bell;.py", 1),
+        with_code(
+            python_frame("f\"'<&>;g\r\n 12", "/tmp/\u{2066}x\u{2069}/\x07bell;.py", 1),
+            "\t\x1b[31m\u{202e}live\ton </script>",
+            true,
+        ),
         frame("native:operator new 42@lib<b>&.so"),
         frame("jit:\u{9b}2J\0nul"),
     ];
@@ -178,6 +184,12 @@ fn unknown(module: &str, reason: Reason) -> Arc<Frame> {
 
 fn python_frame(name: &str, file: &str, line: u32) -> Arc<Frame> {
     Arc::new(Frame { kind: FrameKind::Python, file: Some(file.into()), line: Some(line), ..Frame::marker(name) })
+}
+
+/// The frame with the text of its line.
+fn with_code(frame: Arc<Frame>, text: &str, is_newer: bool) -> Arc<Frame> {
+    let source = Some(Arc::new(SourceLine { text: text.into(), is_newer }));
+    Arc::new(Frame { source, ..Frame::clone(&frame) })
 }
 
 fn jvm_frame(name: &str, file: &str, line: u32) -> Arc<Frame> {

@@ -1,5 +1,5 @@
 //! The kernels that can be booted: a table, and how a row becomes a file.
-use super::archive::Archive;
+use crate::archive::Archive;
 use crate::repository;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Other kernels on this machine: Debian's, booted by qemu from an initramfs that holds what is to be run.
-mod archive;
 mod initramfs;
 mod kernel;
 mod machine;

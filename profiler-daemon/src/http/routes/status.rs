@@ -17,6 +17,7 @@ use crate::pipeline::{ProcessStatus, Status, UnwindStatus, UnwindTotals};
 use crate::report::escape_untrusted;
 use crate::report::span::rfc3339;
 use crate::report::table::Table;
+use crate::runtime::python::{Refusal, Version};
 
 /// What the daemon is and does
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", params(FormatParams), responses(
@@ -207,6 +208,32 @@ struct ProcessRow {
     targets: Vec<u32>,
     /// How far the walking of its user stacks is prepared; absent where that has not begun.
     unwind: Option<UnwindRow>,
+    /// Its Python interpreter; absent if it has none.
+    python: Option<PythonRow>,
+}
+
+/// The Python interpreter of a process.
+#[derive(Serialize, ToSchema)]
+struct PythonRow {
+    /// The version; absent if the interpreter is not supported.
+    version: Option<String>,
+    /// Why its frames are not shown; absent if they are.
+    refused: Option<String>,
+}
+
+impl From<Result<Version, Refusal>> for PythonRow {
+    fn from(found: Result<Version, Refusal>) -> Self {
+        match found {
+            Ok(version) => Self { version: Some(version.to_string()), refused: None },
+            Err(refusal) => Self { version: None, refused: Some(refusal.to_string()) },
+        }
+    }
+}
+
+impl PythonRow {
+    fn to_text(&self) -> &str {
+        self.version.as_deref().or(self.refused.as_deref()).unwrap_or_default()
+    }
 }
 
 /// The executables and libraries a process has mapped.
@@ -224,7 +251,7 @@ struct UnwindRow {
 
 impl From<UnwindStatus> for UnwindRow {
     fn from(status: UnwindStatus) -> Self {
-        let UnwindStatus { executables, ready, building } = status;
+        let UnwindStatus { executables, ready, building, .. } = status;
         Self { state: if building == 0 { "ready" } else { "loading" }, executables, ready, building }
     }
 }
@@ -243,6 +270,7 @@ impl From<Vec<ProcessStatus>> for ProcessesAnswer {
             exe: process.exe,
             threads: process.threads,
             targets: process.targets.iter().map(|id| id.0).collect(),
+            python: process.unwind.as_ref().and_then(|status| status.python).map(PythonRow::from),
             unwind: process.unwind.map(UnwindRow::from),
         };
         Self { processes: processes.into_iter().map(row).collect() }
@@ -261,12 +289,15 @@ impl ProcessesAnswer {
                 process.threads.to_string(),
                 targets.join(","),
                 process.unwind.as_ref().map_or_else(|| "-".to_owned(), UnwindRow::to_text),
+                process.python.as_ref().map_or("-", PythonRow::to_text).to_owned(),
                 escape_untrusted(&process.comm).into_owned(),
                 escape_untrusted(process.exe.as_deref().unwrap_or("-")).into_owned(),
             ]
         };
-        let mut table =
-            Table::default().right("PID").right("THREADS").left("TARGETS").left("UNWINDING").left("COMM").left("EXE");
+        let mut table = Table::default().right("PID").right("THREADS");
+        for title in ["TARGETS", "UNWINDING", "PYTHON", "COMM", "EXE"] {
+            table = table.left(title);
+        }
         self.processes.iter().for_each(|process| table.row(row(process)));
         table.render()
     }

@@ -4,15 +4,21 @@ use std::fmt::Write;
 
 use super::super::breakdown::{cpu_title, states_in_words};
 use super::super::table::{Table, counted, duration, loss_line, percent};
-use super::{HotspotRow, Hotspots, UNKNOWN_MODULE};
+use super::{HotspotRow, Hotspots, PYTHON_MODULE, scalene};
+use crate::profile::leaf::UNKNOWN_MODULE;
 use crate::profile::{CodeKind, WaitClass};
-use crate::report::escape_untrusted;
+use crate::report::{CpuLeafNs, escape_untrusted};
 
 /// Waits for data from a device or a peer.
 const IO: [WaitClass; 4] = [WaitClass::Disk, WaitClass::Fault, WaitClass::Net, WaitClass::Ipc];
 
 /// Waits for another thread.
 const LOCK: [WaitClass; 2] = [WaitClass::Lock, WaitClass::Sync];
+
+/// What stands before source text of a file that was changed after the process had started.
+const NEWER_MARK: &str = "* ";
+/// What the mark means.
+const NEWER_NOTE: &str = "* The file was changed after the process had started; what ran may be another line.\n";
 
 impl Hotspots {
     /// A summary sentence, the table, and what is hidden, unattributed or lost. Names are escaped.
@@ -49,23 +55,37 @@ impl Hotspots {
         self.rows.iter().any(|row| row.code.is_some())
     }
 
+    /// Whether it is worth telling in which part of the interpreter, or which module, Python lines compute.
+    fn has_leaves(&self) -> bool {
+        self.rows.iter().any(|row| row.module == PYTHON_MODULE && row.cpu_leaf_ns != CpuLeafNs::default())
+    }
+
     fn table(&self) -> String {
         if self.rows.is_empty() {
             return "No row matches.\n".to_owned();
         }
+        if self.rows.iter().all(|row| row.scalene.is_some()) {
+            return scalene::table(self);
+        }
+        let mut table = self.titles();
+        for row in &self.rows {
+            table.row(self.cells(row));
+        }
+        table.render()
+    }
+
+    fn titles(&self) -> Table {
         let mut table = Table::default().right("IO Wait");
         for kind in self.cpu_columns() {
             table = table.right(cpu_title(kind));
         }
         table = table.right("Run queue").right("Lock").right("Other").right("Total").right("±");
-        table = table.left("Waits for").left("Location");
-        if self.has_code() {
-            table = table.left("Code");
+        table = table.left("Waits for");
+        if self.has_leaves() {
+            table = table.left("Computes in");
         }
-        for row in &self.rows {
-            table.row(self.cells(row));
-        }
-        table.render()
+        table = table.left("Location");
+        if self.has_code() { table.left("Code") } else { table }
     }
 
     /// Python and native always, the others if there are any.
@@ -84,15 +104,21 @@ impl Hotspots {
         let starved = row.runq_ns + row.throttled_ns + row.steal_ns;
         cells.extend([starved, lock, row.wait_ns.sum() - io - lock, row.total_ns, row.stderr_ns].map(of_selection));
         cells.push(row.top_wait.unwrap_or_default().to_owned());
+        if self.has_leaves() {
+            cells.push(escape_untrusted(row.cpu_leaf_ns.longest().unwrap_or_default()).into_owned());
+        }
         cells.push(escape_untrusted(&row.location()).into_owned());
         if self.has_code() {
-            cells.push(row.code.as_deref().map(|code| escape_untrusted(code.trim()).into_owned()).unwrap_or_default());
+            cells.push(row.code_text());
         }
         cells
     }
 
     fn notes(&self) -> String {
         let mut notes = String::new();
+        if self.rows.iter().any(|row| row.code_newer) {
+            notes += NEWER_NOTE;
+        }
         if self.rows_cut > 0 {
             writeln!(notes, "{} not shown.", counted(self.rows_cut, "more row")).expect("writing to a string succeeds");
         }
@@ -107,6 +133,13 @@ impl Hotspots {
 }
 
 impl HotspotRow {
+    /// The source text without the blanks around it and with spaces for tabs, marked if what ran may be another. Escaped.
+    pub(super) fn code_text(&self) -> String {
+        let mark = if self.code_newer { NEWER_MARK } else { "" };
+        let Some(code) = &self.code else { return String::new() };
+        format!("{mark}{}", escape_untrusted(&code.trim().replace('\t', " ")))
+    }
+
     /// `function (file:line)`, `function (module)`, `name (pid N)` or `name (tid N) of process (pid N)`. Not escaped.
     pub fn location(&self) -> String {
         match (self.pid, self.tid, &self.file) {

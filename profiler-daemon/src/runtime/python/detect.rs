@@ -6,11 +6,11 @@
 
 use std::collections::HashSet;
 
-use profiler_common::python::interpreter::Interpreter;
+use profiler_common::python::interpreter::{Interpreter, LOCK_IN_INTERPRETER};
 
 use super::debug_offsets;
 use super::image::{Header, LoadedImage, Symbol};
-use super::layout::{self, Layout};
+use super::layout::{self, Layout, Place};
 use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::version::Version;
@@ -100,7 +100,12 @@ fn read_python(
     let version = read_version(image, runtime, code_type, memory)?.check()?;
     let (interpreter, layout) = read_layout(runtime, version, memory)?;
     let interpreters = runtime.address.wrapping_add(layout.runtime_interpreters.into());
-    let interpreter = Interpreter { interpreters, code_type: code_type.address, ..interpreter };
+    let (lock, flag) = match layout.lock.place {
+        Place::Runtime(offset) => (runtime.address.wrapping_add(offset.into()), 0),
+        Place::Interpreter(offset) => (offset.into(), LOCK_IN_INTERPRETER),
+    };
+    let flags = interpreter.flags | flag;
+    let interpreter = Interpreter { interpreters, code_type: code_type.address, lock, flags, ..interpreter };
     let python = Python { interpreter, layout, runtime: runtime.address };
     python.check(memory)?;
     Ok(python)

@@ -112,6 +112,7 @@ pub(super) const TEXT: TextLayout = TextLayout { ascii_bytes: 40, compact_bytes:
 const NOTHING: Interpreter = Interpreter {
     interpreters: 0,
     code_type: 0,
+    lock: 0,
     flags: 0,
     frame_bytes: 0,
     interpreter_next: 0,

@@ -21,16 +21,19 @@ pub mod line_table;
 mod live_tests;
 pub mod lock;
 pub mod memory;
+pub mod processes;
 pub mod refusal;
 #[cfg(test)]
 mod tests;
 pub mod text;
 pub mod threads;
 pub mod version;
+pub mod waits;
 
 pub use code::{CodeObject, Unnamed};
 pub use detect::{Detected, Python, detect};
 pub use layout::Layout;
 pub use memory::ProcessMemory;
+pub use processes::{PythonFunction, Pythons};
 pub use refusal::Refusal;
 pub use version::Version;

@@ -44,7 +44,7 @@ pub fn read_threads(python: &Python, memory: &ProcessMemory<'_>) -> Vec<ThreadFr
 }
 
 /// The states of all threads.
-fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u64> {
+pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u64> {
     /// No thread has this thread pointer, so that the search goes on to the end.
     const NOBODY: u64 = u64::MAX;
     let mut memory = *memory;
@@ -64,7 +64,7 @@ fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u64> {
 }
 
 /// `None` if the state is gone.
-fn read_thread(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> Option<ThreadFrames> {
+pub(super) fn read_thread(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> Option<ThreadFrames> {
     let thread_pointer = memory.read_field(state, python.interpreter.thread_id)?;
     let native_id = python.layout.native_thread_id.and_then(|field| memory.read_field(state, field));
     let (entries, stop) = read_frames(state, python, memory);

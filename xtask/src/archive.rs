@@ -2,11 +2,17 @@
 use crate::command::Command;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The package that depends on the current kernel of the flavour.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
+
+/// The package that holds the folders of a root file system.
+const BASE: &str = "base-files";
+/// How long downloading packages may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const SOURCES: &str = "sources.list";
 const SETTINGS: &str = "apt.conf";
@@ -52,12 +58,34 @@ impl Archive {
         std::fs::create_dir_all(&downloads).with_context(|| format!("failed to create `{}`", downloads.display()))?;
         self.apt("apt-get").args(["-q", "download", package]).dir(&downloads).advice("is the network there?").run()?;
         let file = downloads.read_dir()?.flatten().next().context("apt-get downloaded nothing")?.path();
-        Command::new("dpkg-deb").arg("-x").arg(file).arg(target).advice("is there room on the disk?").run()
+        unpack_file(&file, target)
+    }
+
+    /// Downloads `packages` and all they depend on, and unpacks them into `target`, running none of their scripts: a
+    /// root file system in which their programs run. `base-files` brings its folders.
+    pub(crate) fn unpack_root(&self, packages: &[&str], target: &Path) -> Result<()> {
+        let options = ["-q", "-y", "--no-install-recommends", "--download-only", "install", BASE];
+        let command = self.apt("apt-get").args(options).args(packages).advice("is the network there?");
+        command.stream(PATIENCE, |line| eprintln!("  {line}"))?;
+        let downloads = self.dir.join("cache/archives");
+        let mut files: Vec<_> = downloads.read_dir()?.flatten().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "deb"));
+        files.sort_by_key(|file| (!is_base(file), file.clone()));
+        files.iter().try_for_each(|file| unpack_file(file, target))
     }
 
     fn apt(&self, program: &str) -> Command {
         Command::new(program).env("APT_CONFIG", self.dir.join(SETTINGS))
     }
+}
+
+/// Whether this is the package whose folders and links all others are unpacked into.
+fn is_base(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{BASE}_")))
+}
+
+fn unpack_file(file: &Path, target: &Path) -> Result<()> {
+    Command::new("dpkg-deb").arg("-x").arg(file).arg(target).advice("is there room on the disk?").run()
 }
 
 /// Settings that keep everything in `dir` and drop no privileges, since there may be none to drop.
@@ -82,6 +110,13 @@ fn dependency<'a>(depends: &'a str, prefix: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_package_of_that_very_name_is_the_base() {
+        assert!(is_base(Path::new("/a/base-files_14.2_amd64.deb")));
+        assert!(!is_base(Path::new("/a/base-files-more_14.2_amd64.deb")));
+        assert!(!is_base(Path::new("/base-files_1/zlib1g_1.deb")));
+    }
 
     #[test]
     fn the_image_is_the_dependency_with_a_version() {

@@ -1,0 +1,263 @@
+//! The interpreters of all processes, and the code objects that were seen on their stacks.
+//!
+//! Code objects are read when a stack with a new one arrives, while the process lives; a window is named later, perhaps
+//! after its end. What was read is kept per program image, under the address and the fingerprint the kernel half saw.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use profiler_common::python::ENTRY_WORDS;
+use profiler_common::python::interpreter::Interpreter;
+
+use super::code::{CodeObject, Unnamed};
+use super::detect::{Python, detect};
+use super::memory::ProcessMemory;
+use super::refusal::Refusal;
+use super::threads::{list_states, read_thread};
+use super::version::Version;
+use crate::process::{Image, RecentMap, World};
+use crate::profile::{ImageId, PythonFrame, Reason, ThreadId};
+use crate::runtime::limits;
+
+/// The interpreters of all processes.
+pub struct Pythons {
+    images: Mutex<RecentMap<ImageId, Arc<Attached>>>,
+    /// What the code objects of all processes take.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// A Python function, at a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PythonFunction {
+    /// The qualified name, or before 3.11 the name alone. Untrusted text.
+    pub name: Arc<str>,
+    /// The source file as the code object names it. Untrusted text.
+    pub file: Arc<str>,
+    /// The line that was executing.
+    pub line: Option<u32>,
+    /// Whether the instruction is a call.
+    pub calling: bool,
+}
+
+/// What is known of one program image.
+struct Attached {
+    /// The reading of the image's mappings that was looked at.
+    revision: u64,
+    /// The interpreter, or why it is not supported; none if there is none.
+    found: Option<Result<Python, Refusal>>,
+    functions: Mutex<Functions>,
+    /// Threads by their state in the interpreter.
+    threads: Mutex<HashMap<u64, ThreadId>>,
+}
+
+/// What was seen on the stacks of one program image.
+struct Functions {
+    /// What those of all images take, and of it these.
+    all_bytes: Arc<AtomicUsize>,
+    bytes: usize,
+    /// By address and fingerprint.
+    known: HashMap<(u64, u64), Result<Function, Unnamed>>,
+    /// Whether the instructions of innermost frames are calls, by code and instruction.
+    calls: HashMap<(u64, u64), bool>,
+}
+
+/// A code object, and its texts as frames share them.
+struct Function {
+    code: CodeObject,
+    name: Arc<str>,
+    file: Arc<str>,
+}
+
+impl From<CodeObject> for Function {
+    fn from(code: CodeObject) -> Self {
+        Self { name: code.qualified_name.as_str().into(), file: code.file.as_str().into(), code }
+    }
+}
+
+impl fmt::Debug for Pythons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pythons").field("images", &lock(&self.images).len()).finish()
+    }
+}
+
+impl Default for Pythons {
+    fn default() -> Self {
+        Self { images: Mutex::new(RecentMap::new(limits::IMAGES)), bytes: Arc::default() }
+    }
+}
+
+impl Pythons {
+    /// Where the interpreter of an image is, for the kernel half; looked for now if the image was read anew.
+    pub fn interpreter(&self, image: &Image, world: &dyn World) -> Option<Interpreter> {
+        Some(self.attach(image, world).python()?.interpreter)
+    }
+
+    /// Which version an image runs, or why it is not supported; none if it has no interpreter.
+    pub fn version(&self, image: &Image, world: &dyn World) -> Option<Result<Version, Refusal>> {
+        Some(self.attach(image, world).found?.map(|python| python.layout.version))
+    }
+
+    /// Reads the code objects of frames that were not seen before. To be called while the process lives.
+    pub fn observe(&self, image: &Image, frames: &[PythonFrame], world: &dyn World) {
+        let Some(leaf) = frames.first() else { return };
+        let attached = self.attach(image, world);
+        let Some(python) = attached.python() else { return };
+        let memory = ProcessMemory::new(image.id.process.pid, world);
+        let mut functions = lock(&attached.functions);
+        frames.iter().for_each(|frame| functions.observe(frame, python, &memory));
+        functions.observe_call(leaf, &memory);
+    }
+
+    /// The frames of threads that wait, by their thread pointers, read from outside; of those that have any.
+    pub fn waiting_frames(
+        &self,
+        image: &Image,
+        wanted: &HashSet<u64>,
+        world: &dyn World,
+    ) -> Vec<(u64, Vec<PythonFrame>)> {
+        let attached = self.attach(image, world);
+        let Some(python) = attached.python() else { return Vec::new() };
+        let memory = ProcessMemory::new(image.id.process.pid, world);
+        let is_wanted = |state: &u64| {
+            memory.read_field(*state, python.interpreter.thread_id).is_some_and(|pointer| wanted.contains(&pointer))
+        };
+        let states = list_states(python, &memory).into_iter().filter(is_wanted);
+        let threads = states.filter_map(|state| read_thread(state, python, &memory));
+        let frames: Vec<_> = threads.map(|thread| (thread.thread_pointer, frames_of(&thread.entries))).collect();
+        frames.iter().for_each(|(_, frames)| self.observe(image, frames, world));
+        frames
+    }
+
+    /// Remembers which thread has a state in the interpreter of an image that was observed.
+    pub fn note_thread(&self, image: ImageId, state: u64, thread: ThreadId) {
+        let Some(attached) = lock(&self.images).find(&image).cloned() else { return };
+        let mut threads = lock(&attached.threads);
+        if threads.len() >= limits::PYTHON_THREADS && !threads.contains_key(&state) {
+            threads.clear();
+        }
+        threads.insert(state, thread);
+    }
+
+    /// The thread of a state that was seen last.
+    pub fn thread(&self, image: ImageId, state: u64) -> Option<ThreadId> {
+        let attached = lock(&self.images).find(&image).cloned()?;
+        lock(&attached.threads).get(&state).copied()
+    }
+
+    /// The function of a frame that was observed, or why it is not known.
+    pub fn resolve(&self, image: ImageId, frame: &PythonFrame) -> Result<PythonFunction, Reason> {
+        let attached = lock(&self.images).find(&image).cloned().ok_or(Reason::ProcessGone)?;
+        lock(&attached.functions).resolve(frame)
+    }
+
+    /// What is known of an image; if its mappings were read anew, it is looked at again.
+    fn attach(&self, image: &Image, world: &dyn World) -> Arc<Attached> {
+        let known = lock(&self.images).find(&image.id).cloned();
+        if let Some(known) = known.filter(|known| known.python().is_some() || known.revision == image.revision) {
+            return known;
+        }
+        let new = Arc::new(Attached::look_at(image, Functions::new(self.bytes.clone()), world));
+        lock(&self.images).insert(image.id, new.clone());
+        new
+    }
+}
+
+impl Attached {
+    /// Of several interpreters in one process the first that is supported counts.
+    fn look_at(image: &Image, functions: Functions, world: &dyn World) -> Self {
+        let mut detected = detect(image.id.process.pid, &image.mappings, world);
+        detected.sort_by_key(|detected| detected.found.is_err());
+        let found = detected.into_iter().next().map(|detected| detected.found);
+        Self { revision: image.revision, found, functions: Mutex::new(functions), threads: Mutex::default() }
+    }
+
+    fn python(&self) -> Option<&Python> {
+        self.found.as_ref()?.as_ref().ok()
+    }
+}
+
+impl Functions {
+    fn new(all_bytes: Arc<AtomicUsize>) -> Self {
+        Self { all_bytes, bytes: 0, known: HashMap::new(), calls: HashMap::new() }
+    }
+
+    fn observe(&mut self, frame: &PythonFrame, python: &Python, memory: &ProcessMemory<'_>) {
+        let key = (frame.code, frame.fingerprint);
+        let is_known = self.known.get(&key).is_some_and(|known| holds(known, frame.instruction));
+        if is_known {
+            return;
+        }
+        let read = CodeObject::read(frame.code, frame.fingerprint, python, memory).map(Function::from);
+        let bytes = ENTRY_BYTES + read.as_ref().map_or(0, |function| function.code.bytes());
+        if self.all_bytes.load(Ordering::Relaxed) + bytes > limits::PYTHON_CODE_BYTES {
+            self.clear();
+        }
+        self.bytes += bytes;
+        self.all_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.known.insert(key, read);
+    }
+
+    fn clear(&mut self) {
+        self.known.clear();
+        self.calls.clear();
+        self.all_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+
+    /// Remembers whether the innermost frame is at a call: then what it calls is a builtin, and not the interpreter at work.
+    fn observe_call(&mut self, leaf: &PythonFrame, memory: &ProcessMemory<'_>) {
+        let Some(Ok(function)) = self.known.get(&(leaf.code, leaf.fingerprint)) else { return };
+        if self.calls.len() >= limits::PYTHON_CALLS {
+            self.calls.clear();
+        }
+        let calling = || function.code.is_at_call(leaf.instruction, memory).unwrap_or_default();
+        self.calls.entry((leaf.code, leaf.instruction)).or_insert_with(calling);
+    }
+
+    fn resolve(&self, frame: &PythonFrame) -> Result<PythonFunction, Reason> {
+        match self.known.get(&(frame.code, frame.fingerprint)) {
+            Some(Ok(function)) => Ok(PythonFunction {
+                name: function.name.clone(),
+                file: function.file.clone(),
+                line: function.code.line_of(frame.instruction),
+                calling: self.calls.get(&(frame.code, frame.instruction)).copied().unwrap_or_default(),
+            }),
+            Some(Err(Unnamed::Changed)) => Err(Reason::CodeChanged),
+            Some(Err(Unnamed::Unreadable)) => Err(Reason::CodeUnreadable),
+            None => Err(Reason::ProcessGone),
+        }
+    }
+}
+
+impl Drop for Functions {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// What an entry takes besides its code object.
+const ENTRY_BYTES: usize = 128;
+
+/// Frames without the markers between them, whose native frames are not known.
+fn frames_of(entries: &[[u64; ENTRY_WORDS]]) -> Vec<PythonFrame> {
+    let frames = entries.iter().filter(|[code, ..]| *code != 0);
+    frames
+        .map(|[code, instruction, fingerprint]| PythonFrame {
+            code: *code,
+            instruction: *instruction,
+            fingerprint: *fingerprint,
+            place: None,
+        })
+        .collect()
+}
+
+/// Whether an instruction lies in what was read: a free-threaded interpreter may have made a copy since. What could not be
+/// read is not tried again.
+fn holds(known: &Result<Function, Unnamed>, instruction: u64) -> bool {
+    known.as_ref().map_or(true, |function| function.code.holds(instruction))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

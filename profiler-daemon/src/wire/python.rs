@@ -1,0 +1,70 @@
+//! Which native frame ran which Python frames.
+//!
+//! The frames one activation of the interpreter's loop runs are followed by a marker, an address in the part of the C stack
+//! that belongs to the activation. The native frame it lies in is the activation's: at or above its stack pointer, below
+//! that of its caller. No name, no address of the loop and no calling convention comes into it.
+
+use profiler_common::python::ENTRY_WORDS;
+
+use super::UserStack;
+use crate::profile::PythonFrame;
+
+/// Decodes entries of Python frames and markers into `frames`, each with the place of its native frame.
+pub(super) fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut Vec<PythonFrame>) {
+    frames.clear();
+    let mut begin = 0;
+    for entry in entries.chunks_exact(ENTRY_WORDS) {
+        match *entry {
+            [0, marker, _] => {
+                let place = place_of(marker, user);
+                frames[begin..].iter_mut().for_each(|frame| frame.place = place);
+                begin = frames.len();
+            }
+            [code, instruction, fingerprint] => {
+                frames.push(PythonFrame { code, instruction, fingerprint, place: None });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The native frame whose part of the stack an address lies in. Beyond the outermost frame there is none, unless the stack
+/// is whole.
+fn place_of(marker: u64, user: &UserStack<'_>) -> Option<u16> {
+    let pointers = user.stack_pointers;
+    let place = pointers.partition_point(|pointer| *pointer <= marker).checked_sub(1)?;
+    let is_bounded = place + 1 < pointers.len() || user.ending == crate::profile::Ending::Complete;
+    is_bounded.then_some(place as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Ending;
+
+    fn places(entries: &[u64], ending: Ending) -> Vec<(u64, Option<u16>)> {
+        let user =
+            UserStack { addresses: &[1, 2, 3], stack_pointers: &[100, 200, 300], ending, ..UserStack::default() };
+        let mut frames = Vec::new();
+        place_frames(entries, &user, &mut frames);
+        frames.iter().map(|frame| (frame.code, frame.place)).collect()
+    }
+
+    #[test]
+    fn frames_take_the_place_of_the_native_frame_their_marker_lies_in() {
+        let entries = [7, 0, 0, 8, 0, 0, 0, 150, 0, 9, 0, 0, 0, 200, 0];
+        assert_eq!(places(&entries, Ending::Unreadable), [(7, Some(0)), (8, Some(0)), (9, Some(1))]);
+    }
+
+    #[test]
+    fn frames_without_a_marker_have_no_place() {
+        assert_eq!(places(&[7, 0, 0, 0, 150, 0, 8, 0, 0], Ending::Complete), [(7, Some(0)), (8, None)]);
+    }
+
+    #[test]
+    fn a_marker_outside_of_the_frames_that_are_known_is_no_place() {
+        assert_eq!(places(&[7, 0, 0, 0, 50, 0], Ending::Complete), [(7, None)]);
+        assert_eq!(places(&[7, 0, 0, 0, 350, 0], Ending::Unreadable), [(7, None)]);
+        assert_eq!(places(&[7, 0, 0, 0, 350, 0], Ending::Complete), [(7, Some(2))]);
+    }
+}

@@ -1,0 +1,219 @@
+//! The Python part of a stack: finds the thread's state in the interpreter and follows its frames, over several programs.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::HashMap;
+use profiler_common::limits::{
+    INTERPRETERS as MOST_INTERPRETERS, PYTHON_ENTRIES, PYTHON_FRAMES_PER_PROGRAM, PYTHON_PROGRAMS,
+    PYTHON_THREADS_PER_PROGRAM,
+};
+use profiler_common::python::interpreter::{Interpreter, LOCK_BYTES, LOCK_HOLDER};
+use profiler_common::python::thread::{Search, is_state_of};
+use profiler_common::python::{ENTRY_WORDS, Memory, stop, walk};
+
+use crate::memory;
+use crate::task::Task;
+use crate::threads::Thread;
+use crate::user_stack::ROOM_WORDS;
+
+/// The interpreter of each space that has one. Preallocated: before Linux 6.1, programs of perf events may use no other hash.
+#[map]
+static INTERPRETERS: HashMap<u32, Interpreter> = HashMap::with_max_entries(MOST_INTERPRETERS, 0);
+
+/// Whether a space has an interpreter.
+#[inline(always)]
+pub fn is_in(space: u32) -> bool {
+    // SAFETY: nothing is read but the presence.
+    unsafe { INTERPRETERS.get(space) }.is_some()
+}
+
+/// What is remembered of a thread's state in an interpreter.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PythonThread {
+    /// The state, or zero.
+    pub state: u64,
+    /// The newest state of any thread when this thread had none.
+    absent_at: u64,
+    /// The lock around the interpreter, or zero.
+    lock: u64,
+    /// The state of the thread that held that lock when this one began to wait for it.
+    pub lock_holder: u64,
+}
+
+impl PythonThread {
+    /// Nothing.
+    pub const UNKNOWN: Self = Self { state: 0, absent_at: 0, lock: 0, lock_holder: 0 };
+
+    /// Whether a futex of the current task is part of the lock around its interpreter. If so, notes who holds it.
+    #[inline(always)]
+    pub fn waits_for_lock(&mut self, futex: u64) -> bool {
+        if self.lock == 0 || futex.wrapping_sub(self.lock) >= LOCK_BYTES {
+            return false;
+        }
+        self.lock_holder = memory::user_word(self.lock + LOCK_HOLDER).unwrap_or_default();
+        true
+    }
+}
+
+/// The state of the thread is being searched for.
+const SEARCHING: u32 = 1;
+/// Its frames are being followed.
+const WALKING: u32 = 2;
+
+/// How far a walk has come.
+#[repr(C)]
+pub struct PythonWalk {
+    interpreter: Interpreter,
+    search: Search,
+    walk: walk::Walk,
+    newest: u64,
+    thread_pointer: u64,
+    /// Where entries begin.
+    begin: u32,
+    phase: u32,
+    /// Programs that took part.
+    programs: u32,
+    /// Entries recorded.
+    pub entries: u32,
+    /// Why it ended: one of [`stop`].
+    pub stop: u32,
+    padding: u32,
+}
+
+/// The memory of the current task.
+struct User;
+
+impl Memory for User {
+    #[inline(always)]
+    fn read_word(&mut self, address: u64) -> Option<u64> {
+        memory::user_word(address)
+    }
+
+    #[inline(always)]
+    fn read_words<const N: usize>(&mut self, address: u64, bytes: u32, to: &mut [u64; N]) -> bool {
+        memory::copy_user(address, bytes, to)
+    }
+}
+
+impl PythonWalk {
+    /// No walk.
+    #[inline(always)]
+    pub fn skip(&mut self) {
+        self.entries = 0;
+        self.stop = u32::from(stop::NONE);
+    }
+
+    /// Prepares a walk of the current task's frames, whose entries go to the words from `begin` on. Returns whether there is
+    /// one to be done.
+    #[inline(always)]
+    pub fn start(&mut self, space: u32, begin: u32) -> bool {
+        // SAFETY: the entry is copied at once; one that changes meanwhile belongs to a space nobody has.
+        let Some(interpreter) = (unsafe { INTERPRETERS.get(space) }) else { return false };
+        self.interpreter = *interpreter;
+        self.begin = begin;
+        self.programs = 0;
+        self.phase = 0;
+        self.thread_pointer = Task::current().thread_pointer();
+        true
+    }
+
+    /// Ends here, because no further program goes on.
+    #[inline(always)]
+    pub fn give_up(&mut self) {
+        self.stop = u32::from(if self.phase == WALKING { stop::DEPTH } else { stop::TOO_MANY_THREADS });
+    }
+
+    /// Goes on. Returns whether another program is to go on after this one.
+    #[inline(always)]
+    pub fn advance(&mut self, thread: &mut Thread, words: &mut [u64; ROOM_WORDS]) -> bool {
+        if self.phase == 0 {
+            self.begin_search(thread);
+        }
+        let reason = if self.phase == SEARCHING { self.search(thread) } else { self.follow(words) };
+        if reason != stop::GOES_ON {
+            self.stop = u32::from(reason);
+            return false;
+        }
+        self.programs += 1;
+        if self.programs < PYTHON_PROGRAMS {
+            return true;
+        }
+        self.give_up();
+        false
+    }
+
+    /// The state remembered is believed if it still says that it is this thread's.
+    #[inline(always)]
+    fn begin_search(&mut self, thread: &Thread) {
+        let known = thread.python.state;
+        self.phase = SEARCHING;
+        if known != 0 && is_state_of(known, self.thread_pointer, &self.interpreter, &mut User) {
+            self.search.thread = known;
+            self.newest = 0;
+            return;
+        }
+        self.search = Search::start(&self.interpreter, &mut User).unwrap_or_default();
+        self.newest = self.search.thread;
+    }
+
+    /// Looks at some threads. Goes on with another program, also if the state was found.
+    #[inline(always)]
+    fn search(&mut self, thread: &mut Thread) -> u8 {
+        if self.newest != 0 && self.newest == thread.python.absent_at {
+            return stop::NO_STATE;
+        }
+        for _ in 0..PYTHON_THREADS_PER_PROGRAM {
+            match self.search.step(self.thread_pointer, &self.interpreter, &mut User) {
+                stop::GOES_ON => {}
+                stop::COMPLETE => return self.begin_walk(thread),
+                stop::NO_STATE => {
+                    thread.python.absent_at = self.newest;
+                    return stop::NO_STATE;
+                }
+                reason => return reason,
+            }
+        }
+        stop::GOES_ON
+    }
+
+    #[inline(always)]
+    fn begin_walk(&mut self, thread: &mut Thread) -> u8 {
+        thread.python.state = self.search.thread;
+        if thread.python.lock == 0 {
+            thread.python.lock = self.interpreter.lock_address(&mut User).unwrap_or_default();
+        }
+        self.phase = WALKING;
+        self.walk.start(self.search.thread, &self.interpreter, &mut User)
+    }
+
+    #[inline(always)]
+    fn follow(&mut self, words: &mut [u64; ROOM_WORDS]) -> u8 {
+        for _ in 0..PYTHON_FRAMES_PER_PROGRAM {
+            let step = self.walk.step(&self.interpreter, &mut User);
+            if step.stop != stop::GOES_ON {
+                return step.stop;
+            }
+            if step.entry[0] != 0 && !self.record(words, step.entry) {
+                return stop::DEPTH;
+            }
+            if step.marker != 0 && !self.record(words, [0, step.marker, 0]) {
+                return stop::DEPTH;
+            }
+        }
+        stop::GOES_ON
+    }
+
+    /// Returns whether there was room.
+    #[inline(always)]
+    fn record(&mut self, words: &mut [u64; ROOM_WORDS], entry: [u64; ENTRY_WORDS]) -> bool {
+        if self.entries >= PYTHON_ENTRIES as u32 {
+            return false;
+        }
+        let at = self.begin + self.entries * ENTRY_WORDS as u32;
+        for (number, word) in entry.into_iter().enumerate() {
+            words[core::hint::black_box(at + number as u32) as usize & (ROOM_WORDS - 1)] = word;
+        }
+        self.entries += 1;
+        true
+    }
+}
