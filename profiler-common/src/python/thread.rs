@@ -31,7 +31,7 @@ impl Search {
         if is_state_of(self.thread, thread_pointer, interpreter, memory) {
             return stop::COMPLETE;
         }
-        match memory.read_word(self.thread + u64::from(interpreter.thread_next)) {
+        match memory.read_word(self.thread.wrapping_add(u64::from(interpreter.thread_next))) {
             Some(next) => self.thread = next,
             None => return stop::UNREADABLE,
         }
@@ -43,7 +43,8 @@ impl Search {
         if self.interpreter == 0 {
             return stop::NO_STATE;
         }
-        let Some(next) = memory.read_word(self.interpreter + u64::from(interpreter.interpreter_next)) else {
+        let Some(next) = memory.read_word(self.interpreter.wrapping_add(u64::from(interpreter.interpreter_next)))
+        else {
             return stop::UNREADABLE;
         };
         if next == 0 {
@@ -58,7 +59,7 @@ impl Search {
 /// Whether the state is, or still is, that of the thread.
 #[inline(always)]
 pub fn is_state_of(state: u64, thread_pointer: u64, interpreter: &Interpreter, memory: &mut impl Memory) -> bool {
-    memory.read_word(state + u64::from(interpreter.thread_id)) == Some(thread_pointer)
+    memory.read_word(state.wrapping_add(u64::from(interpreter.thread_id))) == Some(thread_pointer)
 }
 
 /// Zero if the interpreter, or none, has no thread.
@@ -67,5 +68,5 @@ fn first_thread(state: u64, interpreter: &Interpreter, memory: &mut impl Memory)
     if state == 0 {
         return Some(0);
     }
-    memory.read_word(state + u64::from(interpreter.interpreter_threads))
+    memory.read_word(state.wrapping_add(u64::from(interpreter.interpreter_threads)))
 }

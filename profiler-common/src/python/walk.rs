@@ -60,16 +60,16 @@ impl Walk {
         self.thread = thread;
         self.frames = 0;
         self.cframe = 0;
-        let Some(frame) = memory.read_word(thread + u64::from(interpreter.thread_frame)) else {
+        let Some(frame) = memory.read_word(thread.wrapping_add(u64::from(interpreter.thread_frame))) else {
             return stop::UNREADABLE;
         };
         self.frame = frame;
         if interpreter.has(CFRAME_MARKERS) {
-            let cframe = memory.read_word(thread + u64::from(interpreter.thread_cframe));
+            let cframe = memory.read_word(thread.wrapping_add(u64::from(interpreter.thread_cframe)));
             self.cframe = cframe.unwrap_or_default();
         }
         if interpreter.has(FRAME_IN_CFRAME) && frame != 0 {
-            let Some(frame) = memory.read_word(frame + u64::from(interpreter.cframe_frame)) else {
+            let Some(frame) = memory.read_word(frame.wrapping_add(u64::from(interpreter.cframe_frame))) else {
                 return stop::UNREADABLE;
             };
             self.frame = frame;
@@ -148,7 +148,7 @@ impl Walk {
             self.cframe = 0;
             return 0;
         }
-        self.cframe = memory.read_word(cframe + u64::from(interpreter.cframe_previous)).unwrap_or_default();
+        self.cframe = memory.read_word(cframe.wrapping_add(u64::from(interpreter.cframe_previous))).unwrap_or_default();
         cframe
     }
 
