@@ -16,9 +16,9 @@ pub const FRAMES_PER_PROGRAM: u32 = 12;
 /// walk of Python frames shares. A deeper stack lacks its outermost frames and is flagged as truncated.
 pub const WALK_PROGRAMS: u32 = 24;
 
-/// Entries of Python frames and markers per stack: 256 frames, and markers for every fourth. Of deeper ones the innermost
+/// Entries of Python frames and markers per stack: 256 frames, each with a marker, as 3.10 has them. Of deeper ones the innermost
 /// are kept, and the stack is flagged as truncated.
-pub const PYTHON_ENTRIES: usize = 320;
+pub const PYTHON_ENTRIES: usize = 512;
 
 /// Python frames walked by one program before it calls the next.
 pub const PYTHON_FRAMES_PER_PROGRAM: u32 = 40;
