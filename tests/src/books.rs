@@ -148,7 +148,8 @@ impl Hotspots {
 }
 
 impl FunctionRow {
-    fn parse(row: &Value) -> Result<Self> {
+    /// Reads a row.
+    pub fn parse(row: &Value) -> Result<Self> {
         Ok(Self {
             function: text(row, "function")?.context("a row has no function")?,
             file: text(row, "file")?,
