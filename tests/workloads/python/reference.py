@@ -396,27 +396,33 @@ def leaf_lines():
     return {"spin_over_lines": [line for line in lines_of(code) if line > code.co_firstlineno + 1]}
 
 
-def dumped():
-    with tempfile.TemporaryFile("w+") as file:
-        faulthandler.dump_traceback(file, all_threads=True)
-        file.seek(0)
-        return file.read()
-
-
-def frozen_view(threads):
-    """All frames and faulthandler's text of one moment: nothing moved between two texts that are the same."""
+def view(threads, files):
+    """Frames and a dump, once per file. Nothing in here gives the GIL away, and this thread stays on its line."""
+    views = []
     sys.setswitchinterval(0.05)
-    for _ in range(100):
-        before, frames = dumped(), sys._current_frames()
-        frames = [frames_of(frames.get(thread.ident)) for thread in threads]
-        if dumped() == before:
-            break
+    for file in files:
+        frames = sys._current_frames()
+        views.append([frames_of(frames.get(thread.ident)) for thread in threads])
+        faulthandler.dump_traceback(file, all_threads=True)
     sys.setswitchinterval(SWITCH)
-    return frames, before
+    return views
+
+
+def view_of_one_moment(threads):
+    """The frames of all threads and faulthandler's text: nothing moved between two views that are the same."""
+    while True:
+        with tempfile.TemporaryFile("w+") as first, tempfile.TemporaryFile("w+") as second:
+            views = view(threads, [first.fileno(), second.fileno()])
+            texts = []
+            for file in (first, second):
+                file.seek(0)
+                texts.append(file.read())
+        if texts[0] == texts[1] and views[0] == views[1]:
+            return views[0], texts[0]
 
 
 def described(threads):
-    stacks, text = frozen_view(threads)
+    stacks, text = view_of_one_moment(threads)
     rows, lines = [], leaf_lines()
     for thread, frames in zip(threads, stacks):
         row = {"name": thread.name, "native_id": thread.native_id, "ident": "0x%016x" % thread.ident, "frames": frames}
