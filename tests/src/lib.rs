@@ -13,7 +13,9 @@ pub mod kernel_books;
 pub mod oracle;
 pub mod program;
 pub mod python;
+pub mod python_truth;
 pub mod quota;
+pub mod stacks;
 pub mod workload;
 
 pub use books::{Books, FunctionRow, Hotspots};
