@@ -397,27 +397,28 @@ def leaf_lines():
 
 
 def view(threads, files):
-    """The frames of all threads between two dumps. Nothing in here gives the GIL away, and this thread stays on its line."""
+    """Frames and a dump, once per file. Nothing in here gives the GIL away, and this thread stays on its line."""
+    views = []
     sys.setswitchinterval(0.05)
     for file in files:
         frames = sys._current_frames()
-        frames = [frames_of(frames.get(thread.ident)) for thread in threads]
+        views.append([frames_of(frames.get(thread.ident)) for thread in threads])
         faulthandler.dump_traceback(file, all_threads=True)
     sys.setswitchinterval(SWITCH)
-    return frames
+    return views
 
 
 def view_of_one_moment(threads):
-    """The frames of all threads and faulthandler's text: nothing moved between two dumps that are the same."""
+    """The frames of all threads and faulthandler's text: nothing moved between two views that are the same."""
     while True:
         with tempfile.TemporaryFile("w+") as first, tempfile.TemporaryFile("w+") as second:
-            frames = view(threads, [first.fileno(), second.fileno()])
+            views = view(threads, [first.fileno(), second.fileno()])
             texts = []
             for file in (first, second):
                 file.seek(0)
                 texts.append(file.read())
-        if texts[0] == texts[1]:
-            return frames, texts[0]
+        if texts[0] == texts[1] and views[0] == views[1]:
+            return views[0], texts[0]
 
 
 def described(threads):
