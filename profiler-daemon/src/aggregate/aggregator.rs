@@ -1,5 +1,6 @@
 //! The state between windows: open accounts, window edges, and what every process spent since the start.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,7 +206,7 @@ impl Aggregator {
 
     /// The open window so far.
     pub fn peek(&self, now: Timestamp) -> RawWindow {
-        let names = self.names();
+        let names = LazyCell::new(|| self.names());
         let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
         self.add_periods(&mut window);
         window
@@ -213,6 +214,9 @@ impl Aggregator {
 
     /// What the open window adds to earlier ones so far.
     pub fn peek_amendments(&self) -> Vec<RawWindow> {
+        if self.amendments.is_empty() {
+            return Vec::new();
+        }
         let names = self.names();
         self.amendments.iter().filter_map(|(start, amended)| self.amend(*start, amended, &names)).collect()
     }

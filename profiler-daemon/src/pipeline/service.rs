@@ -78,6 +78,8 @@ impl Service {
             registry: Registry::new(),
             runtimes: Arc::new(Runtimes::default()),
             clock: SteadyClock::start(),
+            windows: Default::default(),
+            history_bytes: Default::default(),
             process_gone: Default::default(),
         });
         let (commands, receiver) = channel();
@@ -306,6 +308,8 @@ impl Service {
             registry: Registry::new(),
             runtimes: Arc::default(),
             clock: SteadyClock::start(),
+            windows: Default::default(),
+            history_bytes: Default::default(),
             process_gone: Default::default(),
         });
         let (commands, receiver) = channel();

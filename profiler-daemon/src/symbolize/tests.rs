@@ -52,7 +52,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
     RawStack {
         image,
         on_cpu: true,
-        kernel: Box::default(),
+        kernel: Arc::default(),
         user: user.into(),
         has_gap: false,
         ending: Ending::Complete,
