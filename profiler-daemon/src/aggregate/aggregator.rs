@@ -440,6 +440,24 @@ mod tests {
     }
 
     #[test]
+    fn a_million_lifetimes_leave_nothing_behind() {
+        let mut aggregator = aggregator();
+        let mut ended = Ended { account: account(2, 1), exited: true };
+        for window in 1..=1000 {
+            ended.account.at_ns = window * SECOND;
+            for thread in 0..1000 {
+                ended.account.id.thread = ThreadId { tid: thread, start_ns: window };
+                aggregator.add_end(&ended);
+            }
+            aggregator.close(Timestamp(window * SECOND), window * SECOND);
+            assert!(aggregator.accounts.len() <= 2000);
+        }
+        (1001..1003).for_each(|at| drop(aggregator.close(Timestamp(at * SECOND), at * SECOND)));
+        assert!(aggregator.accounts.is_empty());
+        assert_eq!(aggregator.lifetime_totals()[0].1.wall_ns(), 3_000_000);
+    }
+
+    #[test]
     fn a_wait_over_an_edge_is_cut_and_the_earlier_part_amends_the_earlier_window() {
         let mut aggregator = aggregator();
         aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);

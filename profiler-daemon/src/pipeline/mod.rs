@@ -9,6 +9,7 @@ mod collector;
 pub mod daemon;
 mod error;
 mod executed;
+mod images;
 mod namer;
 mod queue;
 mod selection;

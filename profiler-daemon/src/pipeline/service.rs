@@ -172,8 +172,8 @@ fn start_unwinding(
     let (jobs, to_do) = channel();
     let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
     let progress = Arc::<Progress>::default();
-    let unwinder =
-        Unwinder::new(code, shared.clone(), queue.clone(), (progress.clone(), report.clone()), waker.clone());
+    let told = (progress.clone(), report.clone());
+    let unwinder = Unwinder::new((code, Arc::new(ProcWorld)), shared.clone(), queue.clone(), told, waker.clone());
     threads.start("unwinder", move || unwinder.run(&to_do))?;
     let to_unwinder = jobs.clone();
     threads.start("builder", move || builder::run(&queue, &tables, &to_unwinder))?;
