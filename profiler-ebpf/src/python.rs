@@ -32,8 +32,6 @@ pub fn is_in(space: u32) -> bool {
 pub struct PythonThread {
     /// The state, or zero.
     pub state: u64,
-    /// The newest state of any thread when this thread had none.
-    absent_at: u64,
     /// The lock around the interpreter, or zero.
     lock: u64,
     /// The state of the thread that held that lock when this one began to wait for it.
@@ -42,7 +40,7 @@ pub struct PythonThread {
 
 impl PythonThread {
     /// Nothing.
-    pub const UNKNOWN: Self = Self { state: 0, absent_at: 0, lock: 0, lock_holder: 0 };
+    pub const UNKNOWN: Self = Self { state: 0, lock: 0, lock_holder: 0 };
 
     /// Whether a futex of the current task is part of the lock around its interpreter. If so, notes who holds it.
     #[inline(always)]
@@ -66,7 +64,6 @@ pub struct PythonWalk {
     interpreter: Interpreter,
     search: Search,
     walk: walk::Walk,
-    newest: u64,
     thread_pointer: u64,
     /// Where entries begin.
     begin: u32,
@@ -148,28 +145,19 @@ impl PythonWalk {
         let known = thread.python.state;
         self.phase = SEARCHING;
         if known != 0 && is_state_of(known, self.thread_pointer, &self.interpreter, &mut User) {
-            self.search.thread = known;
-            self.newest = 0;
+            self.search = Search::at(known);
             return;
         }
         self.search = Search::start(&self.interpreter, &mut User).unwrap_or_default();
-        self.newest = self.search.thread;
     }
 
     /// Looks at some threads. Goes on with another program, also if the state was found.
     #[inline(always)]
     fn search(&mut self, thread: &mut Thread) -> u8 {
-        if self.newest != 0 && self.newest == thread.python.absent_at {
-            return stop::NO_STATE;
-        }
         for _ in 0..PYTHON_THREADS_PER_PROGRAM {
             match self.search.step(self.thread_pointer, &self.interpreter, &mut User) {
                 stop::GOES_ON => {}
                 stop::COMPLETE => return self.begin_walk(thread),
-                stop::NO_STATE => {
-                    thread.python.absent_at = self.newest;
-                    return stop::NO_STATE;
-                }
                 reason => return reason,
             }
         }

@@ -183,9 +183,10 @@ fn a_thread_is_found_in_the_lists_of_all_interpreters() {
     memory.put(0x1000, &[(0, 0x2000)]);
     memory.put(0x2000, &[(0, 0x3000), (8, 0x4000)]);
     memory.put(0x3000, &[(0, 0), (8, 0x5000)]);
-    memory.put(0x4000, &[(8, 0), (16, 1)]);
-    memory.put(0x5000, &[(8, STATE), (16, 2)]);
-    memory.put(STATE, &[(8, 0), (16, THREAD_POINTER)]);
+    memory.put(0x4000, &[(8, 0), (16, 1), (24, 0x9000)]);
+    // A thread that is being started by the one searched for.
+    memory.put(0x5000, &[(8, STATE), (16, THREAD_POINTER), (24, 0)]);
+    memory.put(STATE, &[(8, 0), (16, THREAD_POINTER), (24, 0x9000)]);
     let mut find = |pointer| {
         let mut search = Search::start(&LAYOUT, &mut memory).unwrap();
         loop {

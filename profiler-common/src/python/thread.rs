@@ -1,7 +1,7 @@
 //! Finding the state of a thread: by the thread pointer, in the lists of all interpreters.
 
 use super::Memory;
-use super::interpreter::Interpreter;
+use super::interpreter::{FRAME_IN_CFRAME, Interpreter};
 use super::stop;
 
 /// Where a search has come.
@@ -22,13 +22,23 @@ impl Search {
         Some(Self { interpreter: newest, thread: first_thread(newest, interpreter, memory)? })
     }
 
+    /// A search that begins at a state found earlier.
+    #[inline(always)]
+    pub fn at(thread: u64) -> Self {
+        Self { interpreter: 0, thread }
+    }
+
     /// Looks at one thread. [`stop::COMPLETE`] if it is the one, a reason if there is none, else the search goes on.
+    ///
+    /// A state without frames is passed over: while a thread is being started, its state names the thread that starts it.
     #[inline(always)]
     pub fn step(&mut self, thread_pointer: u64, interpreter: &Interpreter, memory: &mut impl Memory) -> u8 {
         if self.thread == 0 {
             return self.enter_next(interpreter, memory);
         }
-        if is_state_of(self.thread, thread_pointer, interpreter, memory) {
+        if is_state_of(self.thread, thread_pointer, interpreter, memory)
+            && innermost_frame(self.thread, interpreter, memory).is_some_and(|frame| frame != 0)
+        {
             return stop::COMPLETE;
         }
         match memory.read_word(self.thread.wrapping_add(u64::from(interpreter.thread_next))) {
@@ -60,6 +70,16 @@ impl Search {
 #[inline(always)]
 pub fn is_state_of(state: u64, thread_pointer: u64, interpreter: &Interpreter, memory: &mut impl Memory) -> bool {
     memory.read_word(state.wrapping_add(u64::from(interpreter.thread_id))) == Some(thread_pointer)
+}
+
+/// The innermost frame of a state; zero if it has none.
+#[inline(always)]
+pub fn innermost_frame(state: u64, interpreter: &Interpreter, memory: &mut impl Memory) -> Option<u64> {
+    let frame = memory.read_word(state.wrapping_add(u64::from(interpreter.thread_frame)))?;
+    if !interpreter.has(FRAME_IN_CFRAME) || frame == 0 {
+        return Some(frame);
+    }
+    memory.read_word(frame.wrapping_add(u64::from(interpreter.cframe_frame)))
 }
 
 /// Zero if the interpreter, or none, has no thread.

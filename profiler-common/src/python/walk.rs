@@ -1,9 +1,10 @@
 //! Following the frames of one thread, innermost first.
 
 use super::interpreter::{
-    CFRAME_MARKERS, CODE_BYTES, CODE_WORDS, ENTRY_FRAMES, FRAME_BYTES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter,
-    SHIM_OWNER, SHIMS, byte, half, word,
+    CFRAME_MARKERS, CODE_BYTES, CODE_WORDS, ENTRY_FRAMES, FRAME_BYTES, INSTRUCTION_INDEX, Interpreter, SHIM_OWNER,
+    SHIMS, byte, half, word,
 };
+use super::thread::innermost_frame;
 use super::{ENTRY_WORDS, Memory, stop};
 
 /// Bits of a pointer to an object that are a tag (3.14 on).
@@ -60,19 +61,11 @@ impl Walk {
         self.thread = thread;
         self.frames = 0;
         self.cframe = 0;
-        let Some(frame) = memory.read_word(thread.wrapping_add(u64::from(interpreter.thread_frame))) else {
-            return stop::UNREADABLE;
-        };
+        let Some(frame) = innermost_frame(thread, interpreter, memory) else { return stop::UNREADABLE };
         self.frame = frame;
         if interpreter.has(CFRAME_MARKERS) {
             let cframe = memory.read_word(thread.wrapping_add(u64::from(interpreter.thread_cframe)));
             self.cframe = cframe.unwrap_or_default();
-        }
-        if interpreter.has(FRAME_IN_CFRAME) && frame != 0 {
-            let Some(frame) = memory.read_word(frame.wrapping_add(u64::from(interpreter.cframe_frame))) else {
-                return stop::UNREADABLE;
-            };
-            self.frame = frame;
         }
         stop::GOES_ON
     }

@@ -1,5 +1,6 @@
 //! The state between windows: open accounts, window edges, and what every process spent since the start.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -230,7 +231,7 @@ impl Aggregator {
 
     /// The open window so far.
     pub fn peek(&self, now: Timestamp) -> RawWindow {
-        let names = self.names();
+        let names = LazyCell::new(|| self.names());
         let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
         self.add_waits(&mut window);
         self.add_periods(&mut window);
@@ -264,6 +265,9 @@ impl Aggregator {
 
     /// What the open window adds to earlier ones so far.
     pub fn peek_amendments(&self) -> Vec<RawWindow> {
+        if self.amendments.is_empty() {
+            return Vec::new();
+        }
         let names = self.names();
         self.amendments.iter().filter_map(|(start, amended)| self.amend(*start, amended, &names)).collect()
     }
@@ -490,6 +494,24 @@ mod tests {
         let weights: Vec<(RawState, u64, u64)> =
             window.samples.iter().map(|sample| (sample.state, sample.weight_ns, sample.count)).collect();
         assert_eq!(weights, [(RawState::Wait(WaitClass::Net), 15_000_000, 2), (RawState::RunQueue, 5_000_000, 2)]);
+    }
+
+    #[test]
+    fn a_million_lifetimes_leave_nothing_behind() {
+        let mut aggregator = aggregator();
+        let mut ended = Ended { account: account(2, 1), exited: true };
+        for window in 1..=1000 {
+            ended.account.at_ns = window * SECOND;
+            for thread in 0..1000 {
+                ended.account.id.thread = ThreadId { tid: thread, start_ns: window };
+                aggregator.add_end(&ended);
+            }
+            aggregator.close(Timestamp(window * SECOND), window * SECOND);
+            assert!(aggregator.accounts.len() <= 2000);
+        }
+        (1001..1003).for_each(|at| drop(aggregator.close(Timestamp(at * SECOND), at * SECOND)));
+        assert!(aggregator.accounts.is_empty());
+        assert_eq!(aggregator.lifetime_totals()[0].1.wall_ns(), 3_000_000);
     }
 
     #[test]

@@ -35,16 +35,16 @@ pub struct RawStack {
     pub image: ImageId,
     /// Whether the thread was on a CPU: then the leaf is an interrupted instruction.
     pub on_cpu: bool,
-    /// Kernel addresses.
-    pub kernel: Box<[u64]>,
+    /// Kernel addresses; shared with the open window, so that a copy of it costs little.
+    pub kernel: Arc<[u64]>,
     /// User addresses; empty for kernel threads and where the stack could not be read.
-    pub user: Box<[u64]>,
+    pub user: Arc<[u64]>,
     /// Whether user frames are missing behind the first `LEAF_FRAMES`.
     pub has_gap: bool,
     /// Why the user part ends where it does.
     pub ending: Ending,
     /// Python frames, leaf first.
-    pub python: Box<[PythonFrame]>,
+    pub python: Arc<[PythonFrame]>,
     /// Why they end where they do.
     pub python_ending: PythonEnding,
     /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.

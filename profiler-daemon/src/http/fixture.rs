@@ -174,6 +174,7 @@ fn status() -> Status {
         unwind: UnwindTotals { spaces: 2, tables: 5, table_bytes: 3 << 20, rules: 400, building: 1, without_table: 1 },
         counters: vec![("stack_walks", 123)],
         loss,
+        longest_absence_ns: 12_000_000,
         self_cpu_ns: SECOND / 2,
         self_rss_bytes: 30 << 20,
     }

@@ -53,7 +53,7 @@ impl BuildQueue {
     }
 
     /// Waits for the next executable; `None` once the queue is closed.
-    fn take(&self) -> Option<Arc<Executable>> {
+    pub(super) fn take(&self) -> Option<Arc<Executable>> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
@@ -89,7 +89,7 @@ pub(super) fn run(queue: &BuildQueue, cache: &TableCache, jobs: &Sender<Job>) {
 const LARGE_TABLE_BYTES: usize = 1 << 20;
 
 /// A panic in reading a hostile file costs that file its table.
-fn build(executable: &Executable, cache: &TableCache) -> Built {
+pub(super) fn build(executable: &Executable, cache: &TableCache) -> Built {
     let file = executable.file();
     let read = || file.as_deref().map_or_else(Read::default, |file| Read::of(file, cache));
     let Read { segments, table } = catch_unwind(AssertUnwindSafe(read)).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
+use super::absence::Absence;
 use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
 use super::queue::Outbox;
@@ -115,6 +116,7 @@ struct Books {
     /// Everything lost in closed windows.
     loss: Loss,
     windows: u64,
+    absence: Absence,
     /// Where stacks are decoded.
     room: Room,
     unwinding: Unwinding,
@@ -167,6 +169,7 @@ impl Collector {
             let now = Instant::now();
             let due = self.window_ends.min(self.upkeep_due).saturating_duration_since(now);
             let due = if self.books.executed.is_empty() { due.min(READ_INTERVAL) } else { Duration::ZERO };
+            self.leave_for(now + due);
             self.rings.wait(std::os::fd::AsFd::as_fd(&self.waker), due);
             self.waker.reset();
             self.drain();
@@ -190,9 +193,19 @@ impl Collector {
         }
     }
 
+    /// Nothing but records will be waited for until then.
+    fn leave_for(&mut self, until: Instant) {
+        let now = Instant::now();
+        if !self.kernel.is_attached() {
+            self.books.absence.excuse(now);
+        }
+        self.books.absence.wait(now, until);
+    }
+
     fn drain(&mut self) {
         let Self { rings, books, .. } = self;
         rings.drain(|ring, bytes| books.add_record(ring, bytes));
+        books.absence.end(Instant::now());
     }
 
     /// Brings the totals up to date: a pass over all tasks, and what the kernel half lost.
@@ -307,7 +320,11 @@ impl Collector {
     }
 
     fn add_target(&mut self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, AddError> {
+        let was_attached = self.kernel.is_attached();
         let id = self.selection.add(&mut self.kernel, selector, lifetime);
+        if !was_attached {
+            self.books.absence.excuse(Instant::now());
+        }
         if id.is_err() && self.selection.is_empty() {
             warn_on(self.kernel.detach());
         }
@@ -398,7 +415,6 @@ impl Collector {
 
     fn status(&self) -> Status {
         let features = self.kernel.features();
-        let ring = self.books.shared.ring();
         let counters = self.kernel.counters();
         let mut loss = self.books.loss.clone();
         loss.merge(&self.books.aggregator.loss());
@@ -414,9 +430,9 @@ impl Collector {
             wait_period_ns: self.settings.wait_period.as_nanos() as u64,
             window_ns: u64::try_from(self.settings.window.as_nanos()).unwrap_or(u64::MAX),
             threads: self.books.aggregator.accounted() as u64,
-            windows: ring.len() as u64,
-            history_bytes: ring.bytes() as u64,
-            history_limit_bytes: ring.limit_bytes() as u64,
+            windows: self.books.shared.windows.load(Ordering::Relaxed) as u64,
+            history_bytes: self.books.shared.history_bytes.load(Ordering::Relaxed) as u64,
+            history_limit_bytes: self.settings.history_bytes as u64,
             unwind: self.books.unwinding.report.totals(),
             counters: vec![
                 ("stack_walks", counters[profiler_common::record::COUNTER_STACK_WALKS as usize]),
@@ -424,6 +440,7 @@ impl Collector {
                 ("windows", self.books.windows),
             ],
             loss,
+            longest_absence_ns: self.books.absence.longest().as_nanos() as u64,
             self_cpu_ns: usage::cpu_ns(),
             self_rss_bytes: usage::resident_bytes(),
         }
@@ -438,6 +455,7 @@ impl Books {
             executed: Executed::default(),
             loss: Loss::default(),
             windows: 0,
+            absence: Absence::new(Instant::now()),
             room: Room::default(),
             unwinding,
             told: HashMap::new(),
@@ -461,6 +479,7 @@ impl Books {
     }
 
     fn add_record(&mut self, ring: Ring, bytes: &[u8]) {
+        self.absence.end(Instant::now());
         let understood = match ring {
             Ring::Stacks => self.add_stack_record(bytes),
             Ring::Lifecycle => decode_lifecycle(bytes).map(|event| self.add_lifecycle(event)),

@@ -90,6 +90,8 @@ pub struct Status {
     pub counters: Vec<(&'static str, u64)>,
     /// Everything lost since the start.
     pub loss: crate::profile::Loss,
+    /// The longest time the collector was away from its rings while something was sampled, in nanoseconds.
+    pub longest_absence_ns: u64,
     /// The daemon's own CPU time in nanoseconds.
     pub self_cpu_ns: u64,
     /// The daemon's resident memory in bytes.

@@ -3,11 +3,13 @@
 //! Two threads: the *collector* owns the kernel half, its rings and the aggregator, and carries out every command; the
 //! *namer* owns the symbolizer, which cannot change threads. Windows flow from the first through the second into the store.
 
+mod absence;
 mod builder;
 mod collector;
 pub mod daemon;
 mod error;
 mod executed;
+mod images;
 mod namer;
 mod queue;
 mod selection;

@@ -1,6 +1,6 @@
 //! The thread that names stacks: raw windows in, profiles into the store or to whoever asked.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +42,10 @@ pub(super) struct Shared {
     pub(super) runtimes: Arc<Runtimes>,
     /// The clock that stamps windows, and that ranges up to now are meant by.
     pub(super) clock: SteadyClock,
+    /// How many windows `ring` has, for who must not wait while one is amended.
+    pub(super) windows: AtomicUsize,
+    /// The memory they take, in bytes.
+    pub(super) history_bytes: AtomicUsize,
     /// Stacks of closed windows whose process was gone: only naming shows it.
     pub(super) process_gone: AtomicU64,
 }
@@ -52,7 +56,16 @@ impl Shared {
         Timestamp(self.clock.epoch_ns())
     }
 
-    /// The recent windows, locked.
+    fn note_history(&self) {
+        let (windows, bytes) = {
+            let ring = self.ring();
+            (ring.len(), ring.bytes())
+        };
+        self.windows.store(windows, Ordering::Relaxed);
+        self.history_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The recent windows, locked. Not for the collector: amending a window takes long.
     pub(super) fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,6 +100,7 @@ fn store(symbolizer: &mut Symbolizer, shared: &Shared, closed: Closed) {
         count_gone(shared, &part);
         shared.ring().amend(&part);
     }
+    shared.note_history();
     shared.registry.end_window();
     usage::give_back_free_memory();
 }

@@ -78,6 +78,8 @@ impl Service {
             registry: Registry::new(),
             runtimes: Arc::new(Runtimes::default()),
             clock: SteadyClock::start(),
+            windows: Default::default(),
+            history_bytes: Default::default(),
             process_gone: Default::default(),
         });
         let (commands, receiver) = channel();
@@ -171,8 +173,8 @@ fn start_unwinding(
     let (jobs, to_do) = channel();
     let (queue, report) = (Arc::<BuildQueue>::default(), Arc::<UnwindReport>::default());
     let progress = Arc::<Progress>::default();
-    let unwinder =
-        Unwinder::new(code, shared.clone(), queue.clone(), (progress.clone(), report.clone()), waker.clone());
+    let told = (progress.clone(), report.clone());
+    let unwinder = Unwinder::new((code, Arc::new(ProcWorld)), shared.clone(), queue.clone(), told, waker.clone());
     threads.start("unwinder", move || unwinder.run(&to_do))?;
     let to_unwinder = jobs.clone();
     threads.start("builder", move || builder::run(&queue, &tables, &to_unwinder))?;
@@ -307,6 +309,8 @@ impl Service {
             registry: Registry::new(),
             runtimes: Arc::default(),
             clock: SteadyClock::start(),
+            windows: Default::default(),
+            history_bytes: Default::default(),
             process_gone: Default::default(),
         });
         let (commands, receiver) = channel();

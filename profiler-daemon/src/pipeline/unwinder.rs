@@ -10,20 +10,22 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use profiler_common::python::interpreter::Interpreter;
 use profiler_common::unwind::code::{self, Space};
 use profiler_common::unwind::table::SHARD_WORDS;
 
 use super::builder::{BuildQueue, Built};
+use super::images::Images;
 use super::namer::Shared;
 use super::waker::Waker;
-use crate::bpf::CodeMaps;
+use crate::bpf::{CodeMaps, LoadError};
 use crate::process::elf::Segments;
 use crate::process::image::read_stat;
 use crate::process::stat::{ProcessStat, TICK_NS};
-use crate::process::{Executable, ExecutableId, Image, Mapping, ProcWorld};
+use crate::process::{Executable, ExecutableId, Image, Mapping, World};
 use crate::profile::{ImageId, ProcessId};
 use crate::runtime::python::{Refusal, Version};
-use crate::unwind::{PlaceError, Pool, Spaces, Table, TableKey};
+use crate::unwind::{MappingMaps, PlaceError, Pool, Spaces, Table, TableKey, TableMaps};
 
 /// What the unwinder is told.
 pub(super) enum Job {
@@ -136,14 +138,57 @@ pub(super) struct Progress {
     stopping: AtomicBool,
 }
 
+/// The kernel half's maps of code: those of this kernel, or a fixture in tests.
+pub(super) trait ProcessMaps: MappingMaps + TableMaps {
+    /// The space of a process, if it has one.
+    fn space(&self, pid: u32) -> Option<Space>;
+    /// Every process that has a space, children that inherited theirs included.
+    fn spaces(&self) -> Vec<(u32, Space)>;
+    /// Gives a process a space.
+    fn set_space(&mut self, pid: u32, space: &Space) -> Result<(), LoadError>;
+    /// Takes a process's space away, if it has one.
+    fn remove_space(&mut self, pid: u32);
+    /// Tells of the Python interpreter in a space.
+    fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError>;
+    /// Forgets the interpreter in a space, if it has one.
+    fn remove_interpreter(&mut self, space: u32);
+}
+
+impl ProcessMaps for CodeMaps {
+    fn space(&self, pid: u32) -> Option<Space> {
+        Self::space(self, pid)
+    }
+
+    fn spaces(&self) -> Vec<(u32, Space)> {
+        Self::spaces(self)
+    }
+
+    fn set_space(&mut self, pid: u32, space: &Space) -> Result<(), LoadError> {
+        Self::set_space(self, pid, space)
+    }
+
+    fn remove_space(&mut self, pid: u32) {
+        Self::remove_space(self, pid);
+    }
+
+    fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError> {
+        Self::set_interpreter(self, space, interpreter)
+    }
+
+    fn remove_interpreter(&mut self, space: u32) {
+        Self::remove_interpreter(self, space);
+    }
+}
+
 /// The unwinder's state; it lives on its own thread.
-pub(super) struct Unwinder {
-    maps: CodeMaps,
+pub(super) struct Unwinder<M> {
+    maps: M,
+    world: Arc<dyn World + Send + Sync>,
     pool: Pool,
     spaces: Spaces,
     /// The process each space was made for; others inherited it.
     owners: HashMap<u32, u32>,
-    images: HashMap<u32, Arc<Image>>,
+    images: Images,
     /// Spaces that no process had at the last sweep.
     absent: HashSet<u32>,
     /// Processes that were given a space since the last sweep, by when they started.
@@ -182,10 +227,10 @@ struct Waiting {
     done: Arc<AtomicBool>,
 }
 
-impl Unwinder {
-    /// Takes over the maps.
+impl<M: ProcessMaps> Unwinder<M> {
+    /// Takes over the maps. Processes are read from `world`.
     pub(super) fn new(
-        maps: CodeMaps,
+        (maps, world): (M, Arc<dyn World + Send + Sync>),
         shared: Arc<Shared>,
         queue: Arc<BuildQueue>,
         (progress, report): (Arc<Progress>, Arc<UnwindReport>),
@@ -193,10 +238,11 @@ impl Unwinder {
     ) -> Self {
         Self {
             maps,
+            world,
             pool: Pool::default(),
             spaces: Spaces::default(),
             owners: HashMap::new(),
-            images: HashMap::new(),
+            images: Images::new(IMAGES_BYTES),
             absent: HashSet::new(),
             given: HashMap::new(),
             executables: HashMap::new(),
@@ -241,7 +287,7 @@ impl Unwinder {
             if let Some(image) = self.read_image(*pid) {
                 self.load(&image);
             }
-            if let Some(image) = self.images.get(pid) {
+            if let Some(image) = self.images.find(*pid) {
                 let building = image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id));
                 executables.extend(building.filter(|id| matches!(self.executables.get(id), Some(Known::Building))));
             }
@@ -251,20 +297,20 @@ impl Unwinder {
     }
 
     fn read_image(&self, pid: u32) -> Option<Arc<Image>> {
-        let stat = read_stat(pid, &ProcWorld).ok().filter(|stat| !stat.kernel)?;
+        let stat = read_stat(pid, &*self.world).ok().filter(|stat| !stat.kernel)?;
         if self.maps.space(pid).is_some_and(|space| space.start_ticks == stat.start_ticks) {
             return None;
         }
         let process = ProcessId { pid, start_ns: stat.start_ticks * TICK_NS };
         let id = ImageId { process, exec_ns: 0 };
-        Image::read(id, self.shared.registry.executables(), &ProcWorld).ok().map(Arc::new)
+        Image::read(id, self.shared.registry.executables(), &*self.world).ok().map(Arc::new)
     }
 
     /// Tells the kernel half the mappings of an image.
     fn load(&mut self, image: &Arc<Image>) {
         let pid = image.id.process.pid;
         // A later reading may have come by another way.
-        if self.images.get(&pid).is_some_and(|known| is_same(known.id, image.id) && known.revision > image.revision) {
+        if self.images.find(pid).is_some_and(|known| is_same(known.id, image.id) && known.revision > image.revision) {
             return;
         }
         self.start_building(image);
@@ -280,11 +326,11 @@ impl Unwinder {
         if let Err(error) = result {
             tracing::warn!("{error}");
         }
-        self.images.insert(pid, image.clone());
+        self.images.insert(image.clone());
         self.report_process(pid);
     }
 
-    fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), crate::bpf::LoadError> {
+    fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), LoadError> {
         let (id, number) = (image.id, self.spaces.create());
         self.owners.insert(number, id.process.pid);
         self.tell_interpreter(number, image);
@@ -298,7 +344,7 @@ impl Unwinder {
 
     /// Tells the kernel half of the Python interpreter in a space, if there is one.
     fn tell_interpreter(&mut self, space: u32, image: &Image) {
-        let Some(interpreter) = self.shared.runtimes.python.interpreter(image, &ProcWorld) else { return };
+        let Some(interpreter) = self.shared.runtimes.python.interpreter(image, self.world.as_ref()) else { return };
         if let Err(error) = self.maps.set_interpreter(space, &interpreter) {
             tracing::warn!("{error}");
         }
@@ -308,7 +354,7 @@ impl Unwinder {
     fn check_given(&mut self) {
         for (pid, start_ticks) in std::mem::take(&mut self.given) {
             let lives = |stat: ProcessStat| stat.start_ticks == start_ticks && !stat.ended;
-            if !read_stat(pid, &ProcWorld).is_ok_and(lives)
+            if !read_stat(pid, &*self.world).is_ok_and(lives)
                 && self.maps.space(pid).is_some_and(|space| space.start_ticks == start_ticks)
             {
                 self.maps.remove_space(pid);
@@ -362,7 +408,7 @@ impl Unwinder {
         let shows = |image: &Arc<Image>| {
             image.code().any(|(_, executable)| executable.is_some_and(|executable| executable.id == built.executable))
         };
-        let images: Vec<Arc<Image>> = self.images.values().filter(|image| shows(image)).cloned().collect();
+        let images: Vec<Arc<Image>> = self.images.iter().filter(|image| shows(image)).cloned().collect();
         images.iter().for_each(|image| self.load(image));
         self.waiting.iter_mut().for_each(|waiting| {
             waiting.executables.remove(&built.executable);
@@ -435,7 +481,7 @@ impl Unwinder {
         }
         self.absent = absent;
         let pids: HashSet<u32> = living.iter().map(|(pid, _)| *pid).collect();
-        self.images.retain(|pid, _| pids.contains(pid));
+        self.images.retain(&pids);
         lock(&self.report.processes).retain(|pid, _| pids.contains(pid));
         self.executables.retain(|_, known| !matches!(known, Known::Refused));
         self.forget_executables();
@@ -446,7 +492,7 @@ impl Unwinder {
         if self.executables.len() <= EXECUTABLES {
             return;
         }
-        let images = self.images.values();
+        let images = self.images.iter();
         let mapped: HashSet<ExecutableId> =
             images.flat_map(|image| image.code()).filter_map(|(_, executable)| Some(executable?.id)).collect();
         self.executables.retain(|id, known| mapped.contains(id) || matches!(known, Known::Building));
@@ -468,8 +514,8 @@ impl Unwinder {
     }
 
     fn report_process(&self, pid: u32) {
-        let Some(image) = self.images.get(&pid) else { return };
-        let python = self.shared.runtimes.python.version(image, &ProcWorld);
+        let Some(image) = self.images.find(pid) else { return };
+        let python = self.shared.runtimes.python.version(image, self.world.as_ref());
         let mut status = UnwindStatus { python, ..UnwindStatus::default() };
         let ids: HashSet<ExecutableId> =
             image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id)).collect();
@@ -498,7 +544,7 @@ impl Unwinder {
     }
 }
 
-impl Drop for Unwinder {
+impl<M> Drop for Unwinder<M> {
     /// The builder ends with the unwinder, however that ends.
     fn drop(&mut self) {
         self.queue.close();
@@ -507,6 +553,10 @@ impl Drop for Unwinder {
 
 /// Readings of images that may wait; of a further one the unwinder is told when its process is sampled again.
 const OBSERVED: usize = 1024;
+
+/// Memory the mappings of all images may take, in bytes. A table that is built later is told only to processes whose images
+/// are remembered; to others when they are sampled again.
+const IMAGES_BYTES: usize = 64 << 20;
 
 /// Executables remembered, whether mapped or not, before those that are not are forgotten.
 const EXECUTABLES: usize = 16_384;
@@ -524,3 +574,6 @@ fn is_space_of(space: &Space, id: ImageId) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

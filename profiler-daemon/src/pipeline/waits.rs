@@ -83,8 +83,8 @@ impl Seen {
         let stack = RawStack {
             image: self.image,
             on_cpu: false,
-            kernel: Box::default(),
-            user: Box::default(),
+            kernel: Arc::default(),
+            user: Arc::default(),
             has_gap: false,
             ending: Ending::Complete,
             python: python[..].into(),

@@ -11,6 +11,10 @@ pub const SYMBOL_BYTES_PER_FILE: u64 = 256 << 20;
 pub const SYMBOL_BYTES: u64 = 512 << 20;
 /// Files whose symbols are in memory; each takes two descriptors, or four with symbols that were packed into it.
 pub const SYMBOL_FILES: usize = 256;
+/// How long symbols stay in memory that no new address was looked up in; they are read again when there is one.
+pub const SYMBOLS_UNUSED: Duration = Duration::from_secs(30);
+/// Look-ups in a file's debug information that took longer than this together are not made anew: its symbols stay.
+pub const SYMBOLS_DEAR: Duration = Duration::from_secs(3);
 /// The largest file of debug information that is looked at; a larger one is not used.
 pub const DEBUG_FILE_BYTES: u64 = 512 << 20;
 /// Bytes of symbols unpacked from within an executable; with more they are not used.

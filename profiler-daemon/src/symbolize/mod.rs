@@ -103,6 +103,7 @@ impl Symbolizer {
     /// gone, or not the same any more.
     pub fn symbolize(&mut self, window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
         self.native.forget_outdated(&mut self.engine);
+        self.native.forget_unused(Instant::now(), &mut self.engine);
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();

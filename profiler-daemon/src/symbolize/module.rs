@@ -24,6 +24,8 @@ pub(super) struct Module {
     go_table: Option<GoTable>,
     /// The time spent on its debug information so far.
     spent: Duration,
+    /// When an address was last looked up.
+    used: Option<Instant>,
     /// Whose debug information is looked for on servers.
     wanted: Option<BuildId>,
 }
@@ -52,7 +54,7 @@ impl Module {
         };
         let has_debug = symbols.iter().any(|symbols| symbols.has_debug);
         let go_table = if has_debug { None } else { GoTable::read(file, &elf).ok() };
-        Ok(Self { segments: elf.segments, symbols, go_table, spent: Duration::ZERO, wanted })
+        Ok(Self { segments: elf.segments, symbols, go_table, spent: Duration::ZERO, used: None, wanted })
     }
 
     /// Whether the file could be read.
@@ -68,6 +70,17 @@ impl Module {
     /// Whether it would be read differently now that debug information for these build ids has arrived.
     pub(super) fn wants(&self, arrived: &[BuildId]) -> bool {
         self.wanted.as_ref().is_some_and(|wanted| arrived.contains(wanted))
+    }
+
+    /// Notes that an address is looked up.
+    pub(super) fn use_at(&mut self, now: Instant) {
+        self.used = Some(now);
+    }
+
+    /// Whether it can be let go: nobody has asked for long, and reading it again costs little.
+    pub(super) fn is_unused(&self, now: Instant) -> bool {
+        let is_old = self.used.is_none_or(|used| now.saturating_duration_since(used) > limits::SYMBOLS_UNUSED);
+        is_old && self.spent < limits::SYMBOLS_DEAR
     }
 
     /// The functions at an address, innermost first; empty if none is known.

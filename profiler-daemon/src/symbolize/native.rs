@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::debuginfod::Debuginfod;
 use super::engine::Engine;
@@ -56,17 +57,27 @@ impl Native {
         if arrived.is_empty() {
             return;
         }
-        let mut outdated = HashSet::new();
+        let outdated = self.forget_where(engine, |module| module.wants(&arrived));
+        self.frames.retain(|(id, _), _| !outdated.contains(id));
+    }
+
+    /// Lets go of symbols nobody has asked for in a while. Names that were found stay without them.
+    pub(super) fn forget_unused(&mut self, now: Instant, engine: &mut Engine) {
+        self.forget_where(engine, |module| module.is_unused(now));
+    }
+
+    /// Forgets the symbols of the executables `is_over` holds for, and returns which they were.
+    fn forget_where(&mut self, engine: &mut Engine, is_over: impl Fn(&Module) -> bool) -> HashSet<ExecutableId> {
+        let mut over = HashSet::new();
         self.modules.retain(|id, module| {
-            if module.wants(&arrived) {
-                outdated.insert(*id);
+            if is_over(module) {
+                over.insert(*id);
             }
             true
         });
-        self.frames.retain(|(id, _), _| !outdated.contains(id));
-        let modules = &mut self.modules;
-        let forgotten = outdated.into_iter().filter_map(|id| Some((id, modules.remove(&id)?))).collect();
+        let forgotten = over.iter().filter_map(|id| Some((*id, self.modules.remove(id)?))).collect();
         self.forget(forgotten, engine);
+        over
     }
 
     /// How many executables have their symbols in memory, and how much memory that takes.
@@ -84,6 +95,7 @@ impl Native {
     ) -> Frames {
         self.load(executable, origin, engine);
         let module = self.modules.find(&executable.id).expect("the module was just loaded");
+        module.use_at(Instant::now());
         let name = &executable.name;
         if !module.is_available() {
             return unknown(name, Reason::FileUnavailable, offset.0);

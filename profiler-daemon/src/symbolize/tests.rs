@@ -52,7 +52,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
     RawStack {
         image,
         on_cpu: true,
-        kernel: Box::default(),
+        kernel: Arc::default(),
         user: user.into(),
         has_gap: false,
         python: [].into(),
@@ -142,6 +142,24 @@ fn the_kernels_code_in_every_process_is_named() {
     let frames = own_frames(&addresses);
     assert!(frames.iter().all(|frame| frame.module.as_deref() == Some(VDSO_MODULE)));
     assert!(frames.iter().any(|frame| name_of(frame).contains("clock_gettime")), "{frames:?}");
+}
+
+#[test]
+fn symbols_nobody_asks_for_any_more_are_let_go_and_the_names_stay() {
+    let (registry, id, mut symbolizer) = (Registry::new(), own_image(), Symbolizer::new());
+    registry.observe(id, &ProcWorld);
+    let run = |symbolizer: &mut Symbolizer| {
+        let raw = window(user_stack(id, &[outer as *const () as u64]), RawState::OnCpu, false);
+        symbolizer.symbolize(raw, &registry, &ProcWorld).stacks[0].clone()
+    };
+    let before = run(&mut symbolizer);
+    let Symbolizer { native, engine, .. } = &mut symbolizer;
+    native.forget_unused(Instant::now(), engine);
+    assert_eq!(native.usage().0, 1, "they were used a moment ago");
+    native.forget_unused(Instant::now() + 2 * limits::SYMBOLS_UNUSED, engine);
+    assert_eq!(native.usage(), (0, 0));
+    assert!(Arc::ptr_eq(&before.frames[0], &run(&mut symbolizer).frames[0]));
+    assert_eq!(symbolizer.usage().executables, 0, "a name that is known needs no symbols");
 }
 
 #[test]

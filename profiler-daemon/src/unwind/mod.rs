@@ -35,9 +35,9 @@ mod writer;
 pub use cache::TableCache;
 pub use key::TableKey;
 pub use omission::{Omission, Omissions};
-pub use pool::{PlaceError, Pool, PoolUsage};
+pub use pool::{PlaceError, Pool, PoolUsage, TableMaps};
 pub use source::Source;
-pub use spaces::Spaces;
+pub use spaces::{MappingMaps, Spaces};
 pub use table::{Page, Table};
 
 use std::io;

@@ -114,6 +114,11 @@ fn families_of_status(status: &Status, targets: usize) -> Vec<Family> {
             "The most memory the windows may take",
             status.history_limit_bytes as f64,
         ),
+        Family::gauge(
+            "profilerd_longest_absence_seconds",
+            "The longest time the daemon did not look at what the kernel half recorded",
+            seconds(status.longest_absence_ns),
+        ),
         Family::gauge("profilerd_start_time_seconds", "When the daemon started", seconds(status.started.0)),
         Family::gauge("profilerd_self_resident_bytes", "The daemon's own memory", status.self_rss_bytes as f64),
         Family::counter("profilerd_self_cpu_seconds", "The daemon's own CPU time. Exact")

@@ -85,6 +85,9 @@ pub(super) struct StatusAnswer {
     counters: BTreeMap<&'static str, u64>,
     /// What was lost since the start, by reason; empty if nothing was.
     loss: BTreeMap<&'static str, u64>,
+    /// The longest time the daemon did not look at what the kernel half recorded; records are lost only when they fill
+    /// their ring meanwhile, and counted.
+    longest_absence_ns: u64,
     /// The daemon's own CPU time.
     self_cpu_ns: u64,
     /// The daemon's resident memory.
@@ -111,6 +114,7 @@ impl From<Status> for StatusAnswer {
             unwind: status.unwind.into(),
             counters: status.counters.into_iter().collect(),
             loss: status.loss.iter().map(|(reason, count)| (reason.name(), count)).collect(),
+            longest_absence_ns: status.longest_absence_ns,
             self_cpu_ns: status.self_cpu_ns,
             self_rss_bytes: status.self_rss_bytes,
         }
@@ -179,6 +183,7 @@ impl StatusAnswer {
             ("windows", format!("{} of {}", self.windows, seconds(self.window_ns))),
             ("history", format!("{} of {} MiB", self.history_bytes >> 20, self.history_limit_bytes >> 20)),
             ("unwinding", self.unwind.to_text()),
+            ("longest absence", format!("{} ms", self.longest_absence_ns / 1_000_000)),
             ("own CPU time", seconds(self.self_cpu_ns)),
             ("own memory", format!("{} MiB", self.self_rss_bytes >> 20)),
         ]
