@@ -53,10 +53,11 @@ impl Lines {
 }
 
 /// Of py-spy and Austin: `FRAME;FRAME;... WEIGHT`, outermost first, frames of `FUNCTION (FILE:LINE)` or `FILE:FUNCTION:LINE`.
-/// The innermost frame of the program's own file counts.
+/// What begins with `#` is a remark. The innermost frame of the program's own file counts.
 pub(super) fn of_folded(text: &str) -> Lines {
     let mut lines = Lines::default();
-    for (frames, weight) in text.lines().filter_map(|line| line.rsplit_once(' ')) {
+    let stacks = text.lines().filter(|line| !line.starts_with('#'));
+    for (frames, weight) in stacks.filter_map(|line| line.rsplit_once(' ')) {
         let Ok(weight) = weight.parse() else { continue };
         let innermost = frames.rsplit(';').find(|frame| frame.contains(FILE));
         lines.add(innermost.and_then(line_of).unwrap_or(ELSEWHERE), weight);
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn both_ways_to_write_a_frame_give_the_innermost_line_of_the_program() {
         let spy = "main (line_costs.py:9);wait (line_costs.py:5);run (library.py:77) 3\n";
-        let austin = "# mode: wall\nP1;T0:1;/a/line_costs.py:main:9;/a/line_costs.py:wait:5;/b/library.py:run:77 3\n";
+        let austin = "# mode: wall\nP1;T0:1;/a/line_costs.py:main:9;/a/line_costs.py:wait:5;/b/library.py:run:77 3\n# duration: 900\n";
         assert_eq!((of_folded(spy), of_folded(austin)), (lines(&[(5, 3.0)]), lines(&[(5, 3.0)])));
     }
 

@@ -13,8 +13,8 @@ use super::lines::{ELSEWHERE, Lines};
 
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// How often the program does its work; three seconds in all on the machine of the documents.
-const TURNS: &str = "40";
+/// How often the program does its work; less than two seconds in all on the machine of the documents.
+const TURNS: &str = "20";
 
 /// The name of the program's file, by which profilers' lines are told from others.
 pub(super) const FILE: &str = "line_costs.py";
@@ -38,17 +38,17 @@ pub(super) struct Truth {
 }
 
 impl Running {
-    /// Starts it on an interpreter.
-    pub(super) fn start(interpreter: &str) -> Result<Self> {
+    /// Starts it on an interpreter, for so many batches of its work.
+    pub(super) fn start(interpreter: &str, batches: u32) -> Result<Self> {
         let mut command = Command::new(interpreter);
-        command.arg(script()).arg(TURNS);
+        command.arg(script()).args([TURNS, &batches.to_string()]);
         Self::start_command(command)
     }
 
-    /// Starts it under Scalene, which writes what it found to a file at the program's end.
+    /// Starts it under Scalene, for one batch; Scalene writes what it found to a file at the program's end.
     pub(super) fn start_under_scalene(scalene: &Path, file: &Path) -> Result<Self> {
         let mut command = Command::new(scalene);
-        command.args(["run", "--cpu-only", "-o"]).arg(file).arg(script()).args(["---", TURNS]);
+        command.args(["run", "--cpu-only", "-o"]).arg(file).arg(script()).args(["---", TURNS, "1"]);
         Self::start_command(command)
     }
 
@@ -61,7 +61,7 @@ impl Running {
         self.0.pid()
     }
 
-    /// Lets it do its work; it lives on until the value is dropped.
+    /// Lets it do a batch of its work; it lives on until the value is dropped.
     pub(super) fn work(&mut self) -> Result<Truth> {
         self.0.go()?;
         let answer = self.0.await_json(LONGEST)?.context("the program ended early")?;

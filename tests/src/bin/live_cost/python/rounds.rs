@@ -1,4 +1,4 @@
-//! The rounds in which the profilers take turns. Each run is a new process that does the same work.
+//! The rounds in which the profilers take turns. Each run is a new process; each batch of its work is the same.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::meter::{children_cpu_time, cpu_time, peak_resident_bytes};
 pub(super) struct Cost {
     /// The profiler.
     pub(super) kind: Kind,
-    /// The program's time, and CPU time, under it, of those without, by round.
+    /// The program's time, and CPU time, under it, as parts of those without, by round.
     pub(super) slowed: Vec<[f64; 2]>,
     /// What it said, all rounds added up.
     pub(super) found: Finding,
@@ -41,22 +41,21 @@ pub(super) struct Own {
 struct Run {
     truth: Truth,
     found: Finding,
+    slowed: [f64; 2],
     own: Option<Own>,
-    resident_bytes: f64,
+    added_bytes: Option<f64>,
 }
 
-/// What each profiler costs. They take turns, round by round, each after a run without one.
+/// What each profiler costs. They take turns, round by round.
 pub(super) fn costs(interpreter: &str, rounds: usize) -> Result<Vec<Cost>> {
     let mut costs: Vec<_> = Kind::all().into_iter().map(Cost::new).collect();
     for round in 1..=rounds {
         tell(&format!("round {round} of {rounds}"));
         for cost in &mut costs {
-            let without = run_alone(interpreter)?;
-            let with = match cost.kind {
-                Kind::Scalene => run_under_scalene()?,
+            cost.add(match cost.kind {
+                Kind::Scalene => run_under_scalene(interpreter)?,
                 _ => run_beside(interpreter, &cost.kind)?,
-            };
-            cost.add(&without, with);
+            });
         }
     }
     Ok(costs)
@@ -68,32 +67,25 @@ impl Cost {
         Self { kind, slowed, found: Finding::default(), truth: Default::default(), own, added_bytes }
     }
 
-    fn add(&mut self, without: &Run, with: Run) {
-        let (then, now) = (&without.truth, &with.truth);
-        self.slowed.push([now.wall_ns / then.wall_ns, now.cpu_ns / then.cpu_ns]);
+    fn add(&mut self, run: Run) {
+        let now = &run.truth;
+        self.slowed.push(run.slowed);
         self.truth[0].add_all(&now.cpu);
         self.truth[1].add_all(&now.wall);
-        let found = [(&mut self.found.cpu, with.found.cpu), (&mut self.found.wall, with.found.wall)];
+        let found = [(&mut self.found.cpu, run.found.cpu), (&mut self.found.wall, run.found.wall)];
         for (sum, lines) in found {
             let Some(lines) = lines else { continue };
             sum.get_or_insert_default().add_all(&lines.without(&now.waiting));
         }
-        match with.own {
-            Some(own) => self.own.push(own),
-            None => self.added_bytes.push(with.resident_bytes - without.resident_bytes),
-        }
+        self.own.extend(run.own);
+        self.added_bytes.extend(run.added_bytes);
     }
 }
 
-fn run_alone(interpreter: &str) -> Result<Run> {
-    let mut running = Running::start(interpreter)?;
-    let truth = running.work()?;
-    let resident_bytes = peak_resident_bytes(running.pid())? as f64;
-    Ok(Run { truth, found: Finding::default(), own: None, resident_bytes })
-}
-
+/// The batch before and the one after, in the same process, are those without the profiler.
 fn run_beside(interpreter: &str, kind: &Kind) -> Result<Run> {
-    let mut running = Running::start(interpreter)?;
+    let mut running = Running::start(interpreter, 3)?;
+    let before = running.work()?;
     let others = children_cpu_time()?;
     let profiler = kind.start(running.pid())?;
     let start = cpu_time(profiler.pid())?;
@@ -102,14 +94,25 @@ fn run_beside(interpreter: &str, kind: &Kind) -> Result<Run> {
     let found = profiler.finish(running.pid())?;
     let all = children_cpu_time()?.saturating_sub(others);
     let per_second = all.saturating_sub(start).as_secs_f64() / (truth.wall_ns / 1e9);
-    Ok(Run { truth, found, own: Some(Own { start, per_second, resident_bytes }), resident_bytes: 0.0 })
+    let slowed = slowed(&truth, [&before, &running.work()?]);
+    Ok(Run { truth, found, slowed, own: Some(Own { start, per_second, resident_bytes }), added_bytes: None })
 }
 
-fn run_under_scalene() -> Result<Run> {
+/// Scalene is there from the beginning: another process, of two batches, is without it.
+fn run_under_scalene(interpreter: &str) -> Result<Run> {
     let file = scratch()?.join("python.scalene.json");
+    let mut alone = Running::start(interpreter, 2)?;
+    let before = alone.work()?;
     let mut running = Running::start_under_scalene(&scalene(), &file)?;
     let truth = running.work()?;
-    let resident_bytes = peak_resident_bytes(running.pid())? as f64;
+    let slowed = slowed(&truth, [&before, &alone.work()?]);
+    let added_bytes = peak_resident_bytes(running.pid())? as f64 - peak_resident_bytes(alone.pid())? as f64;
     running.end()?;
-    Ok(Run { truth, found: scalene_finding(&file)?, own: None, resident_bytes })
+    Ok(Run { truth, found: scalene_finding(&file)?, slowed, own: None, added_bytes: Some(added_bytes) })
+}
+
+/// Time, and CPU time, of those in the middle between two batches without a profiler.
+fn slowed(with: &Truth, without: [&Truth; 2]) -> [f64; 2] {
+    let ratio = |value: fn(&Truth) -> f64| 2.0 * value(with) / without.into_iter().map(value).sum::<f64>();
+    [ratio(|truth| truth.wall_ns), ratio(|truth| truth.cpu_ns)]
 }

@@ -11,8 +11,8 @@ const MIB: f64 = 1_048_576.0;
 /// One row per profiler; a dash for what it does not tell, or does not have.
 pub(super) fn of(costs: &[Cost]) -> String {
     let mut text =
-        "| profiler | line error, CPU time | line error, time | the program's time | quartiles | its CPU time | \
-                    quartiles | own CPU to start, s | then, of one CPU | RSS, MiB |\n\
+        "| profiler | line error, CPU time | line error, time | the program's time | least to most | its CPU time | \
+                    least to most | own CPU to start, s | then, of one CPU | RSS, MiB |\n\
                     |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
     for cost in costs {
@@ -28,10 +28,10 @@ fn error((found, truth): (&Option<Lines>, &Lines)) -> String {
     found.as_ref().map_or("-".to_owned(), |found| format!("{:.1} %", found.error(truth) * 100.0))
 }
 
-/// The median and the quartiles of a ratio to the run before, in two columns.
+/// The median, the least and the most of the ratios to batches without a profiler, in two columns.
 fn slowed(cost: &Cost, which: usize) -> String {
     let at = |part| quantile(cost.slowed.iter().map(|ratios| ratios[which]).collect(), part);
-    format!("{:.3} | {:.3} to {:.3}", at(0.5), at(0.25), at(0.75))
+    format!("{:.3} | {:.3} to {:.3}", at(0.5), at(0.0), at(1.0))
 }
 
 /// Medians of what the profiler takes for itself; of one within the program, the memory that adds.
