@@ -12,15 +12,20 @@ use clap::Args;
 /// daemon's own time; this needs root, a quiet machine and six minutes. With --peers: unwinding beside `perf record
 /// --call-graph dwarf` and profile-bee's DWARF mode, as far as they are installed, on a C program without frame pointers
 /// at several depths and on python3.11: what the program loses, what the profilers take, and how many stacks are complete;
-/// root, a quiet machine, and two to three minutes for each of five loads. The tables of `docs/cost.md` come from here.
+/// root, a quiet machine, and two to three minutes for each of five loads. With --python: the lines of a
+/// Python program beside py-spy, Austin and Scalene, as far as they are installed in `peers-python` below the target folder:
+/// how far each is from the truth, and what it costs; root, a quiet machine and three minutes. The tables of `docs/cost.md` come from here.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Measure what profiling costs on this machine's kernel instead.
-    #[arg(long, conflicts_with_all = ["filter", "peers"])]
+    #[arg(long, conflicts_with_all = ["filter", "peers", "python"])]
     live: bool,
     /// Measure unwinding beside other profilers instead.
     #[arg(long)]
     peers: bool,
+    /// Compare the lines of a Python program with other profilers instead; on this interpreter, or Debian's.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["filter", "peers"])]
+    python: Option<String>,
     /// Samples per second and CPU, for --peers.
     #[arg(long, value_name = "HZ", default_value_t = 997, requires = "peers")]
     frequency: u32,
@@ -32,10 +37,13 @@ impl Bench {
     /// Runs them.
     ///
     /// # Errors
-    /// When one fails, and when --live or --peers cannot run here.
+    /// When one fails, and when --live, --peers or --python cannot run here.
     pub(crate) fn run(self) -> Result<()> {
         if self.live {
             return measure_live(&[]);
+        }
+        if let Some(interpreter) = self.python {
+            return measure_live(&["python", &interpreter]);
         }
         if self.peers {
             let hz = self.frequency.to_string();

@@ -1,13 +1,14 @@
 //! What profiling costs: CPU time per context switch of the profiled program without, beside and under profilerd, time per
 //! run of each BPF program by the kernel's own statistics, and the profiler's own CPU time. With `peers`: unwinding beside
-//! other profilers. Prints tables in Markdown.
+//! other profilers; with `python`: the lines of a Python program beside others. Prints tables in Markdown.
 //!
-//! Needs root. `cargo xtask bench --live` and `--peers` build what it needs and run it.
+//! Needs root. `cargo xtask bench --live`, `--peers` and `--python` build what it needs and run it.
 
 mod meter;
 mod peer;
 mod peers;
 mod ping_pong;
+mod python;
 mod rounds;
 mod table;
 
@@ -20,8 +21,9 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         None => measure(),
         Some((first, _)) if first == ping_pong::ARGUMENT => ping_pong::run(),
-        Some((first, rest)) if first == peers::ARGUMENT => compare(rest),
-        Some((other, _)) => Err(anyhow::anyhow!("unknown argument `{other}`; this takes none, or `peers`")),
+        Some((first, rest)) if first == peers::ARGUMENT => compare(peers::run, rest),
+        Some((first, rest)) if first == python::ARGUMENT => compare(python::run, rest),
+        Some((other, _)) => Err(anyhow::anyhow!("unknown argument `{other}`; this takes none, `peers`, or `python`")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,11 +34,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(arguments: &[String]) -> Result<()> {
+fn compare(run: fn(&[String]) -> Result<()>, arguments: &[String]) -> Result<()> {
     if profiler_tests::live_host().is_none() {
         bail!("nothing was measured");
     }
-    peers::run(arguments)
+    run(arguments)
 }
 
 fn measure() -> Result<()> {
