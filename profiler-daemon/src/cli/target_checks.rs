@@ -8,19 +8,17 @@ use crate::process::stat::TICK_NS;
 use crate::process::{Executables, Image, ProcessError, World};
 use crate::profile::{ImageId, ProcessId};
 use crate::report::escape_untrusted;
+use crate::runtime::python::{Pythons, Refusal, Version};
 
-const PYTHON_ADVICE: &str = "start it with -X perf, under a Python of 3.12 or newer that was built with frame pointers";
-
-/// Looks at a process as the daemon would: its files and, where a language runtime is mapped, its perf map.
+/// Looks at a process as the daemon would: its files and, where a language runtime is mapped, what it takes to show its
+/// functions.
 pub(super) fn check_target(pid: u32, world: &dyn World) -> Vec<Check> {
     let image = match read_image(pid, world) {
         Ok(image) => image,
         Err(error) => return vec![failed("process", &error)],
     };
     let mut checks = vec![check_process(&image), check_files(&image)];
-    if image.is_python {
-        checks.push(check_perf_map(&image, world, "Python", PYTHON_ADVICE));
-    }
+    checks.extend(Pythons::default().version(&image, world).map(check_python));
     if image.is_jvm {
         let advice = format!("start it with -XX:+PreserveFramePointer and run: jcmd {pid} Compiler.perfmap");
         checks.push(check_perf_map(&image, world, "Java", &advice));
@@ -49,6 +47,18 @@ fn check_files(image: &Image) -> Check {
             verdict: Verdict::Degraded,
             detail: format!("{} of {} cannot be read", missing.len(), files().count()),
             advice: format!("their functions stay addresses; the first is {}", escape_untrusted(&first.path_text())),
+        },
+    }
+}
+
+fn check_python(found: Result<Version, Refusal>) -> Check {
+    match found {
+        Ok(version) => good("python", format!("functions and lines of Python {version}")),
+        Err(refusal) => Check {
+            name: "python",
+            verdict: Verdict::Degraded,
+            detail: refusal.to_string(),
+            advice: "its Python functions are not shown, only the interpreter's own; see docs/python.md".to_owned(),
         },
     }
 }
@@ -116,6 +126,13 @@ mod tests {
         let mut java = java();
         java.files.insert("/tmp/perf-1.map".into(), b"7f00 10 main\n".to_vec());
         assert!(checks_of(java).iter().all(|check| check.verdict == Verdict::Good));
+    }
+
+    #[test]
+    fn a_python_that_is_not_supported_is_told_why() {
+        assert_eq!(check_python(Ok(Version::of_minor(11))).verdict, Verdict::Good);
+        let check = check_python(Err(Refusal::PyPy));
+        assert_eq!((check.verdict, check.detail.as_str()), (Verdict::Degraded, "PyPy is not supported"));
     }
 
     #[test]
