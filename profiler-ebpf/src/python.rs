@@ -7,7 +7,7 @@ use profiler_common::limits::{
     PYTHON_THREADS_PER_PROGRAM,
 };
 use profiler_common::python::interpreter::{Interpreter, LOCK_BYTES, LOCK_HOLDER};
-use profiler_common::python::thread::{Search, is_state_of};
+use profiler_common::python::thread::{Search, innermost_frame, is_state_of};
 use profiler_common::python::{ENTRY_WORDS, Memory, stop, walk};
 
 use crate::memory;
@@ -48,7 +48,7 @@ impl PythonThread {
         if self.lock == 0 || futex.wrapping_sub(self.lock) >= LOCK_BYTES {
             return false;
         }
-        self.lock_holder = memory::user_word(self.lock + LOCK_HOLDER).unwrap_or_default();
+        self.lock_holder = memory::user_word(self.lock.wrapping_add(LOCK_HOLDER)).unwrap_or_default();
         true
     }
 }
@@ -97,7 +97,14 @@ impl PythonWalk {
     #[inline(always)]
     pub fn skip(&mut self) {
         self.entries = 0;
+        self.phase = 0;
         self.stop = u32::from(stop::NONE);
+    }
+
+    /// Whether the thread's state was found.
+    #[inline(always)]
+    pub fn has_found(&self) -> bool {
+        self.phase == WALKING
     }
 
     /// Prepares a walk of the current task's frames, whose entries go to the words from `begin` on. Returns whether there is
@@ -144,7 +151,10 @@ impl PythonWalk {
     fn begin_search(&mut self, thread: &Thread) {
         let known = thread.python.state;
         self.phase = SEARCHING;
-        if known != 0 && is_state_of(known, self.thread_pointer, &self.interpreter, &mut User) {
+        if known != 0
+            && is_state_of(known, self.thread_pointer, &self.interpreter, &mut User)
+            && innermost_frame(known, &self.interpreter, &mut User).is_some_and(|frame| frame != 0)
+        {
             self.search = Search::at(known);
             return;
         }

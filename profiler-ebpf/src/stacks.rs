@@ -210,7 +210,7 @@ fn finish(room: &mut Room) {
     room.header.walked = room.walk.walked as u16;
     room.header.stop = room.walk.ending();
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
-    room.header.python_thread = thread.python.state;
+    room.header.python_thread = if room.python.has_found() { thread.python.state } else { 0 };
     room.header.lock_holder = thread.python.lock_holder;
     room.header.python_entries = room.python.entries as u16;
     room.header.python_stop = room.python.stop as u8;

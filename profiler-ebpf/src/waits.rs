@@ -4,7 +4,7 @@ use profiler_common::classify::{Blocked, classify};
 use profiler_common::record::{
     FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account,
 };
-use profiler_common::syscall;
+use profiler_common::{syscall, wait_class};
 
 use crate::task::{Registers, Task};
 use crate::threads::Thread;
@@ -33,7 +33,7 @@ pub fn cause(task: Task, thread: &mut Thread, state: u32, preempted: bool, curre
     }
     let blocked = blocked(task, thread, state, current);
     let verdict = classify(&blocked);
-    let lock = if blocked.interpreter_lock { FLAG_INTERPRETER_LOCK } else { 0 };
+    let lock = if blocked.interpreter_lock && verdict.class == wait_class::LOCK { FLAG_INTERPRETER_LOCK } else { 0 };
     Cause { account: verdict.class, flags: kernel | lock | if verdict.idle { FLAG_IDLE } else { 0 } }
 }
 

@@ -65,10 +65,14 @@ impl Waits {
             if Instant::now() >= until {
                 return;
             }
-            let mut frames = read_frames(id, &threads, shared);
+            let Some(mut frames) = read_frames(id, &threads, until, shared) else { continue };
+            let is_complete = Instant::now() < until;
             for seen in threads {
-                let found = frames.remove(&seen.wait.thread_pointer).unwrap_or_default();
-                self.known.insert(seen.key(), found.into());
+                match frames.remove(&seen.wait.thread_pointer) {
+                    Some(found) => drop(self.known.insert(seen.key(), found.into())),
+                    None if is_complete => drop(self.known.insert(seen.key(), Arc::default())),
+                    None => {}
+                }
             }
         }
     }
@@ -87,7 +91,7 @@ impl Seen {
             user: Arc::default(),
             has_gap: false,
             ending: Ending::Complete,
-            python: python[..].into(),
+            python: python.clone(),
             python_ending: PythonEnding::Complete,
             lock_holder: None,
         };
@@ -97,9 +101,14 @@ impl Seen {
     }
 }
 
-/// The Python frames of threads of one process, by thread pointer.
-fn read_frames(id: ImageId, threads: &[&Seen], shared: &Shared) -> HashMap<u64, Vec<PythonFrame>> {
-    let Some(image) = shared.registry.observe(id, &ProcWorld) else { return HashMap::new() };
+/// The Python frames of threads of one process, by thread pointer; `None` if it has no interpreter, or none yet.
+fn read_frames(
+    id: ImageId,
+    threads: &[&Seen],
+    until: Instant,
+    shared: &Shared,
+) -> Option<HashMap<u64, Vec<PythonFrame>>> {
+    let image = shared.registry.observe(id, &ProcWorld)?;
     let wanted = threads.iter().map(|seen| seen.wait.thread_pointer).collect();
-    shared.runtimes.python.waiting_frames(&image, &wanted, &ProcWorld).into_iter().collect()
+    shared.runtimes.python.waiting_frames(&image, wanted, until, &ProcWorld)
 }

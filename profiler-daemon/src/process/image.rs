@@ -28,6 +28,8 @@ pub struct Image {
     pub executable: Option<PathBuf>,
     /// The effective user id, in the initial user namespace.
     pub uid: u32,
+    /// The effective group id, in the initial user namespace.
+    pub gid: u32,
     /// The pid as the process itself sees it.
     pub namespace_pid: u32,
     /// Whether a Python interpreter is mapped.
@@ -65,6 +67,7 @@ impl Image {
             comm: stat.comm,
             executable,
             uid: credentials.uid,
+            gid: credentials.gid,
             namespace_pid: credentials.namespace_pid,
             is_python,
             is_jvm,

@@ -53,6 +53,8 @@ pub struct ProcessCredentials {
     pub uid: u32,
     /// The effective group id, in the initial user namespace.
     pub gid: u32,
+    /// Whether the real, effective and saved ids are the same: it is no set-uid or set-gid program.
+    pub is_plain: bool,
     /// The pid as the process itself sees it.
     pub namespace_pid: u32,
 }
@@ -60,11 +62,17 @@ pub struct ProcessCredentials {
 impl ProcessCredentials {
     /// Reads the text of `/proc/PID/status`; `None` if a field is missing.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let effective = |name| field_of(text, name)?.split_ascii_whitespace().nth(1)?.parse().ok();
-        let (uid, gid) = (effective("Uid:")?, effective("Gid:")?);
+        let (uids, gids) = (ids_of(text, "Uid:")?, ids_of(text, "Gid:")?);
+        let is_plain = [uids, gids].iter().all(|[real, effective, saved]| real == effective && effective == saved);
         let namespace_pid = field_of(text, "NSpid:")?.split_ascii_whitespace().last()?.parse().ok()?;
-        Some(Self { uid, gid, namespace_pid })
+        Some(Self { uid: uids[1], gid: gids[1], is_plain, namespace_pid })
     }
+}
+
+/// The real, effective and saved id of a field.
+fn ids_of(text: &[u8], name: &str) -> Option<[u32; 3]> {
+    let mut ids = field_of(text, name)?.split_ascii_whitespace().map(|id| id.parse().ok());
+    Some([ids.next()??, ids.next()??, ids.next()??])
 }
 
 /// The value of a field; the name of the process comes first and is escaped by the kernel, so it can fake no line.
@@ -118,7 +126,10 @@ mod tests {
     #[test]
     fn the_effective_user_and_the_innermost_pid_count() {
         let text = b"Name:\tNSpid: 9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t4711\t12\t7\n";
-        assert_eq!(ProcessCredentials::parse(text), Some(ProcessCredentials { uid: 2, gid: 6, namespace_pid: 7 }));
+        let found = ProcessCredentials { uid: 2, gid: 6, is_plain: false, namespace_pid: 7 };
+        assert_eq!(ProcessCredentials::parse(text), Some(found));
+        let text = b"Uid:\t1\t1\t1\t1\nGid:\t5\t5\t5\t5\nNSpid:\t7\n";
+        assert!(ProcessCredentials::parse(text).unwrap().is_plain);
     }
 
     #[test]

@@ -100,3 +100,34 @@ fn intern_all<T: Clone + Eq + Hash>(items: &[T], known: &mut HashMap<T, u32>, li
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Frame, ProcessId, ThreadId, WaitClass};
+
+    fn task(tid: u32) -> Arc<Task> {
+        let (process, thread) = (ProcessId { pid: 1, start_ns: 1 }, ThreadId { tid, start_ns: 1 });
+        Arc::new(Task { process, thread, process_name: "p".into(), thread_name: "t".into(), kernel: false })
+    }
+
+    fn waiting(tids: &[u32], count: u64, weight_ns: u64, function: &'static str) -> Profile {
+        let state = State::Wait(WaitClass::Sync);
+        let sample = |task| Sample { task, state, idle: false, stack: 0, weight_ns, count, variance_ns2: 0.0 };
+        Profile {
+            tasks: tids.iter().map(|tid| task(*tid)).collect(),
+            stacks: vec![Stack::new(vec![Arc::new(Frame::marker(function))])],
+            samples: (0..tids.len() as u32).map(sample).collect(),
+            ..Profile::default()
+        }
+    }
+
+    #[test]
+    fn the_capture_of_a_wait_takes_the_place_of_what_was_seen_of_it_while_it_went_on() {
+        let window = waiting(&[7, 8], 0, 100, "seen");
+        let amended = amend_profile(&window, &waiting(&[7], 1, 90, "captured"));
+        let samples: Vec<_> =
+            amended.samples.iter().map(|sample| (sample.task, sample.weight_ns, sample.count)).collect();
+        assert_eq!(samples, [(1, 100, 0), (0, 90, 1)]);
+    }
+}

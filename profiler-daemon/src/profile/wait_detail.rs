@@ -14,8 +14,27 @@ pub struct WaitDetail {
 }
 
 impl WaitDetail {
+    /// Whether a wait the kernel classifies so can be this one. What it knows of files, sockets and faults stands; a lock and a
+    /// condition look alike to it.
+    pub fn refines(&self, class: WaitClass) -> bool {
+        let of_threads = |class| matches!(class, WaitClass::Lock | WaitClass::Sync);
+        class == self.class || of_threads(class) && of_threads(self.class)
+    }
+
     /// Class and name: `lock/gil`.
     pub fn label(&self) -> String {
         format!("{}/{}", self.class.name(), self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_for_something_else_than_threads_is_not_told_anew() {
+        let idle = WaitDetail { class: WaitClass::Sync, name: "idle worker", idle: true };
+        assert!(idle.refines(WaitClass::Sync) && idle.refines(WaitClass::Lock));
+        assert!(!idle.refines(WaitClass::Net) && !idle.refines(WaitClass::Fault));
     }
 }

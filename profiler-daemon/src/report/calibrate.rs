@@ -12,7 +12,7 @@
 //!   own samples up to its exact total, then what is left over fills the threads that were seen too seldom. Within a
 //!   pool the function is well known and the thread is not; no stack ever moves to another process.
 //! - A pool with fewer captures keeps its estimates.
-//! - A wait that has not ended has no stack yet, nor has a refused one. Where the exact total of a wait exceeds the samples by more than
+//! - A wait that has not ended has mostly no stack yet, nor has a refused one. Where the exact total of a wait exceeds the samples by more than
 //!   chance explains (four standard errors and two periods), the samples keep their weights: scaling
 //!   them up would charge one thread's long wait to the stacks of unrelated short ones.
 //! - Estimates above the exact total are always scaled down to it.
@@ -100,7 +100,8 @@ impl Calibrated<'_> {
         let by_task: HashMap<u32, usize> = self.totals.iter().enumerate().map(|(at, total)| (total.task, at)).collect();
         for entry in &mut self.entries {
             let (State::Wait(class), Some(stack)) = (entry.state, entry.stack) else { continue };
-            let Some(wait) = self.profile.stacks[stack as usize].wait else { continue };
+            let told = self.profile.stacks[stack as usize].wait.filter(|wait| wait.refines(class));
+            let Some(wait) = told else { continue };
             if let Some(totals) = by_task.get(&entry.task).map(|at| &mut self.totals[*at]) {
                 let moved = entry.ns.min(totals.wait_ns[class as usize]);
                 totals.wait_ns[class as usize] -= moved;
@@ -500,14 +501,17 @@ mod tests {
     #[test]
     fn a_wait_counts_as_what_its_frames_say_it_is() {
         let wait = WaitDetail { class: WaitClass::Sync, name: "idle worker", idle: true };
-        let mut profile = profile(1, vec![sample(0, NET, 0, 60, 9)], vec![net(0, 100)]);
+        const LOCK: State = State::Wait(WaitClass::Lock);
+        let mut locked = TaskTotals { task: 0, ..TaskTotals::default() };
+        locked.wait_ns[WaitClass::Lock as usize] = 100;
+        let mut profile = profile(1, vec![sample(0, LOCK, 0, 60, 9)], vec![locked]);
         profile.stacks[0] = profile.stacks[0].clone().with_wait(Some(wait));
         let calibrated = calibrate(&profile);
         let totals = &calibrated.totals[0];
         let told = sum(&calibrated, |entry| entry.state == State::Wait(WaitClass::Sync) && entry.idle);
-        assert_eq!(told + sum(&calibrated, |entry| entry.state == NET), 100);
+        assert_eq!(told + sum(&calibrated, |entry| entry.state == LOCK), 100);
         assert_eq!((totals.wait_ns[WaitClass::Sync as usize], totals.idle_ns), (told, told));
-        assert_eq!(totals.wait_ns[WaitClass::Net as usize], 100 - told);
+        assert_eq!(totals.wait_ns[WaitClass::Lock as usize], 100 - told);
         assert!(told >= 60);
     }
 

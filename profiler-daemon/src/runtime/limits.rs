@@ -1,5 +1,7 @@
 //! Every bound of this room.
 
+use std::time::Duration;
+
 /// Images with attached runtimes; beyond that the least recently used are let go, and their late stacks stay unnamed.
 pub const IMAGES: usize = 256;
 /// The largest perf map read; of a larger one only the beginning counts.
@@ -43,3 +45,9 @@ pub const PYTHON_CODE_BYTES: usize = 128 << 20;
 pub const PYTHON_CALLS: usize = 65_536;
 /// Python frames of all threads of a process read from outside at once, and one thread's more; further threads are left out.
 pub const PYTHON_ENTRIES: usize = 1 << 18;
+
+/// Program images that were asked for an interpreter. Beyond it those not used for the longest time are asked again.
+pub const PYTHON_PROCESSES: usize = 4096;
+
+/// How long code objects of one stack are read. Those there is no time for are read with the next new stack they are on.
+pub const PYTHON_READ_TIME: Duration = Duration::from_millis(5);

@@ -101,6 +101,8 @@ fn read_python(
     let (interpreter, layout) = read_layout(runtime, version, memory)?;
     let interpreters = runtime.address.wrapping_add(layout.runtime_interpreters.into());
     let (lock, flag) = match layout.lock.place {
+        // Threads of a free-threaded interpreter do not wait for it.
+        _ if layout.is_free_threaded => (0, 0),
         Place::Runtime(offset) => (runtime.address.wrapping_add(offset.into()), 0),
         Place::Interpreter(offset) => (offset.into(), LOCK_IN_INTERPRETER),
     };

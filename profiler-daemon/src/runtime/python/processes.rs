@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use profiler_common::python::ENTRY_WORDS;
 use profiler_common::python::interpreter::Interpreter;
@@ -84,7 +85,7 @@ impl fmt::Debug for Pythons {
 
 impl Default for Pythons {
     fn default() -> Self {
-        Self { images: Mutex::new(RecentMap::new(limits::IMAGES)), bytes: Arc::default() }
+        Self { images: Mutex::new(RecentMap::new(limits::PYTHON_PROCESSES)), bytes: Arc::default() }
     }
 }
 
@@ -105,29 +106,43 @@ impl Pythons {
         let attached = self.attach(image, world);
         let Some(python) = attached.python() else { return };
         let memory = ProcessMemory::new(image.id.process.pid, world);
-        let mut functions = lock(&attached.functions);
-        frames.iter().for_each(|frame| functions.observe(frame, python, &memory));
+        let (mut functions, until) = (lock(&attached.functions), Instant::now() + limits::PYTHON_READ_TIME);
+        for frame in frames {
+            if Instant::now() >= until {
+                break;
+            }
+            functions.observe(frame, python, &memory);
+        }
         functions.observe_call(leaf, &memory);
     }
 
-    /// The frames of threads that wait, by their thread pointers, read from outside; of those that have any.
+    /// The frames of threads that wait, by their thread pointers, read from outside until there is no more time; of those
+    /// that have any. `None` if no interpreter is known.
     pub fn waiting_frames(
         &self,
         image: &Image,
-        wanted: &HashSet<u64>,
+        mut wanted: HashSet<u64>,
+        until: Instant,
         world: &dyn World,
-    ) -> Vec<(u64, Vec<PythonFrame>)> {
+    ) -> Option<HashMap<u64, Vec<PythonFrame>>> {
         let attached = self.attach(image, world);
-        let Some(python) = attached.python() else { return Vec::new() };
+        let python = attached.python()?;
         let memory = ProcessMemory::new(image.id.process.pid, world);
-        let is_wanted = |state: &u64| {
-            memory.read_field(*state, python.interpreter.thread_id).is_some_and(|pointer| wanted.contains(&pointer))
-        };
-        let states = list_states(python, &memory).into_iter().filter(is_wanted);
-        let threads = states.filter_map(|state| read_thread(state, python, &memory));
-        let frames: Vec<_> = threads.map(|thread| (thread.thread_pointer, frames_of(&thread.entries))).collect();
-        frames.iter().for_each(|(_, frames)| self.observe(image, frames, world));
-        frames
+        let mut found = HashMap::new();
+        for state in list_states(python, &memory, until) {
+            if wanted.is_empty() || Instant::now() >= until {
+                break;
+            }
+            let pointer = memory.read_field(state, python.interpreter.thread_id);
+            if pointer.is_some_and(|pointer| wanted.remove(&pointer))
+                && let Some(thread) = read_thread(state, python, &memory)
+            {
+                let frames = frames_of(&thread.entries);
+                self.observe(image, &frames, world);
+                found.insert(thread.thread_pointer, frames);
+            }
+        }
+        Some(found)
     }
 
     /// Remembers which thread has a state in the interpreter of an image that was observed.
@@ -190,13 +205,17 @@ impl Functions {
             return;
         }
         let read = CodeObject::read(frame.code, frame.fingerprint, python, memory).map(Function::from);
-        let bytes = ENTRY_BYTES + read.as_ref().map_or(0, |function| function.code.bytes());
+        let bytes = bytes_of(&read);
         if self.all_bytes.load(Ordering::Relaxed) + bytes > limits::PYTHON_CODE_BYTES {
             self.clear();
         }
         self.bytes += bytes;
         self.all_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.known.insert(key, read);
+        if let Some(replaced) = self.known.insert(key, read) {
+            let bytes = bytes_of(&replaced);
+            self.bytes -= bytes;
+            self.all_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     fn clear(&mut self) {
@@ -238,6 +257,11 @@ impl Drop for Functions {
 
 /// What an entry takes besides its code object.
 const ENTRY_BYTES: usize = 128;
+
+fn bytes_of(entry: &Result<Function, Unnamed>) -> usize {
+    let texts = |function: &Function| function.name.len() + function.file.len();
+    ENTRY_BYTES + entry.as_ref().map_or(0, |function| function.code.bytes() + texts(function))
+}
 
 /// Frames without the markers between them, whose native frames are not known.
 fn frames_of(entries: &[[u64; ENTRY_WORDS]]) -> Vec<PythonFrame> {

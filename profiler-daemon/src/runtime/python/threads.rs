@@ -4,6 +4,7 @@
 //! waits is not.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use profiler_common::python::thread::Search;
 use profiler_common::python::walk::Walk;
@@ -32,7 +33,7 @@ pub struct ThreadFrames {
 pub fn read_threads(python: &Python, memory: &ProcessMemory<'_>) -> Vec<ThreadFrames> {
     let mut threads = Vec::new();
     let mut entries = 0;
-    for state in list_states(python, memory) {
+    for state in list_states(python, memory, Instant::now() + LIST_TIME) {
         let Some(thread) = read_thread(state, python, memory) else { continue };
         entries += thread.entries.len();
         threads.push(thread);
@@ -43,8 +44,11 @@ pub fn read_threads(python: &Python, memory: &ProcessMemory<'_>) -> Vec<ThreadFr
     threads
 }
 
-/// The states of all threads.
-pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u64> {
+/// How long the states of all threads are looked for.
+const LIST_TIME: Duration = Duration::from_secs(1);
+
+/// The states of all threads, as far as there is time.
+pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>, until: Instant) -> Vec<u64> {
     /// No thread has this thread pointer, so that the search goes on to the end.
     const NOBODY: u64 = u64::MAX;
     let mut memory = *memory;
@@ -52,7 +56,7 @@ pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>) -> Vec<u6
     let mut states = Vec::new();
     let Some(mut search) = Search::start(&python.interpreter, &mut memory) else { return states };
     for _ in 0..limits::PYTHON_THREADS {
-        if search.thread != 0 && !seen.insert(search.thread) {
+        if Instant::now() >= until || search.thread != 0 && !seen.insert(search.thread) {
             break;
         }
         states.extend(Some(search.thread).filter(|thread| *thread != 0));
@@ -77,9 +81,9 @@ fn read_frames(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> (Vec<
     let mut walk = Walk::EMPTY;
     let mut entries = Vec::new();
     let mut stop = walk.start(state, &python.interpreter, &mut memory);
-    while stop == stop::GOES_ON {
-        if entries.len() >= limits::PYTHON_FRAMES {
-            return (entries, stop::DEPTH);
+    for _ in 0..limits::PYTHON_FRAMES {
+        if stop != stop::GOES_ON {
+            return (entries, stop);
         }
         let step = walk.step(&python.interpreter, &mut memory);
         if step.entry[..2] != [0, 0] {
@@ -90,5 +94,5 @@ fn read_frames(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> (Vec<
         }
         stop = step.stop;
     }
-    (entries, stop)
+    (entries, stop::DEPTH)
 }

@@ -71,7 +71,9 @@ pub fn detail_of(frames: &[Arc<Frame>]) -> Option<&'static WaitDetail> {
 
 fn is_function(frame: &Frame, (file, function): (&str, &str)) -> bool {
     let Name::Known(name) = &frame.name else { return false };
-    let is_file = |path: &str| path.strip_suffix(file).is_some_and(|rest| rest.ends_with('/'));
+    // The standard library lies in a directory such as `python3.12`; a program may have a `queue.py` of its own.
+    let is_library = |directory: &str| directory.rsplit('/').next().is_some_and(|name| name.starts_with("python3"));
+    let is_file = |path: &str| path.strip_suffix(file).and_then(|rest| rest.strip_suffix('/')).is_some_and(is_library);
     name.rsplit('.').next() == Some(function) && frame.file.as_deref().is_some_and(is_file)
 }
 
@@ -111,6 +113,7 @@ mod tests {
             ),
             ("c|sem_clockwait c|PyThread_acquire_lock_timed py|f@/a.py".to_owned(), "lock/threading lock"),
             ("c|sem_wait py|wait@/mine_threading.py".to_owned(), "lock/threading lock"),
+            ("c|sem_wait py|Queue.get@/app/queue.py".to_owned(), "lock/threading lock"),
         ] {
             let frames: Vec<_> = stack.split(' ').map(frame).collect();
             assert_eq!(detail_of(&frames).map(WaitDetail::label).as_deref(), Some(expected), "{stack}");

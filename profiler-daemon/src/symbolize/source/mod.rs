@@ -184,7 +184,12 @@ fn read_text(file: &File) -> io::Result<SourceText> {
 fn open_all(frames: &[&Frame], image: &Image, world: &dyn World) -> io::Result<Vec<Option<File>>> {
     let pid = image.id.process.pid;
     let status = world.read(pid, ProcFile::Status)?;
-    let ProcessCredentials { uid, gid, .. } = ProcessCredentials::parse(&status).ok_or(io::ErrorKind::InvalidData)?;
+    let ProcessCredentials { uid, gid, is_plain, .. } =
+        ProcessCredentials::parse(&status).ok_or(io::ErrorKind::InvalidData)?;
+    // It may run a set-uid program by now, whose rights are not those of the program that named the files.
+    if !is_plain || (uid, gid) != (image.uid, image.gid) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let directory = frames.iter().any(|frame| is_relative(frame)).then(|| directory_in_root(pid, world)).flatten();
     let paths: Vec<_> = frames.iter().map(|frame| path_of(frame, directory.as_deref())).collect();
     let known: Vec<PathBuf> = paths.iter().flatten().cloned().collect();
