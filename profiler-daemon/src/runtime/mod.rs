@@ -1,4 +1,5 @@
-//! Code of language runtimes: one folder per runtime, one row in [`RUNTIMES`].
+//! Language runtimes, one folder each. Those that name generated code by its address have a row in [`RUNTIMES`]; the frames
+//! of Python are found by the kernel half, and named by [`python::Pythons`].
 //!
 //! The contract. A runtime names addresses that no executable names: code made at run time. Three lifetimes meet here.
 //! - Per daemon: the [`Runtime`] itself, which holds no state of any process.
