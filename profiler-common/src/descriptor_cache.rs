@@ -2,30 +2,32 @@
 
 use crate::classify::descriptor;
 
-/// The last decoded descriptor of one thread.
+/// The last decoded kind of open file of one thread.
+///
+/// It goes by the file's operations, which tell its kind as long as the kernel runs. Numbers and addresses do not: the
+/// next file that is opened often has both from the last that was closed.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct DescriptorCache {
-    /// The address of the open file; zero if nothing is cached.
-    pub file: u64,
-    /// The descriptor's number.
-    pub number: u32,
+    /// The address of the operations; zero if nothing is cached.
+    pub operations: u64,
     /// What it refers to, of [`descriptor`].
-    pub kind: u32,
+    pub kind: u64,
 }
 
 impl DescriptorCache {
     /// Nothing cached.
-    pub const EMPTY: Self = Self { file: 0, number: 0, kind: descriptor::UNKNOWN as u32 };
+    pub const EMPTY: Self = Self { operations: 0, kind: descriptor::UNKNOWN as u64 };
 
-    /// The kind of the open file, decoded by `decode` unless it was decoded last.
+    /// The kind of an open file by its operations, decoded by `decode` unless it was decoded last. All sockets share their
+    /// operations, so `decode` must not tell them apart.
     #[inline(always)]
-    pub fn resolve(&mut self, number: u32, file: u64, decode: impl FnOnce(u64) -> u8) -> u8 {
-        if file == 0 {
+    pub fn resolve(&mut self, operations: u64, decode: impl FnOnce() -> u8) -> u8 {
+        if operations == 0 {
             return descriptor::UNKNOWN;
         }
-        if (self.number, self.file) != (number, file) {
-            *self = Self { file, number, kind: u32::from(decode(file)) };
+        if self.operations != operations {
+            *self = Self { operations, kind: u64::from(decode()) };
         }
         self.kind as u8
     }
@@ -36,18 +38,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_descriptor_is_decoded_again_only_when_its_number_or_its_file_changes() {
+    fn a_file_is_decoded_again_only_when_its_operations_change() {
         let mut cache = DescriptorCache::EMPTY;
         let mut decoded = 0;
-        for (number, file, kind, expected) in
-            [(3, 0x10, 1, 1), (3, 0x10, 9, 1), (3, 0x20, 2, 2), (4, 0x20, 4, 4), (5, 0, 7, 0)]
-        {
-            let seen = cache.resolve(number, file, |_| {
+        for (operations, kind, expected) in [(0x10, 1, 1), (0x10, 9, 1), (0x20, 2, 2), (0, 7, 0), (0x20, 8, 2)] {
+            let seen = cache.resolve(operations, || {
                 decoded += 1;
                 kind
             });
             assert_eq!(seen, expected);
         }
-        assert_eq!(decoded, 3);
+        assert_eq!(decoded, 2);
     }
 }

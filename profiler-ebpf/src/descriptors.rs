@@ -18,7 +18,15 @@ const AF_UNIX: u16 = 1;
 /// What descriptor `number` of the task refers to, of [`descriptor`].
 #[inline(always)]
 pub fn kind_of(task: Task, thread: &mut Thread, number: u32) -> u8 {
-    thread.descriptor.resolve(number, open_file(task, number), decode)
+    let file = open_file(task, number);
+    if file == 0 {
+        return descriptor::UNKNOWN;
+    }
+    let operations: u64 = memory::kernel(file, offsets::file_operations());
+    match thread.descriptor.resolve(operations, || decode(file, operations)) {
+        descriptor::SOCKET => decode_socket(file),
+        kind => kind,
+    }
 }
 
 /// The address of the open file; zero if there is none.
@@ -38,17 +46,18 @@ fn open_file(task: Task, number: u32) -> u64 {
 
 /// Anonymous files have no reliable type bits, so they are told apart by their poll function first.
 #[inline(always)]
-fn decode(file: u64) -> u8 {
+fn decode(file: u64, operations: u64) -> u8 {
     let inode: u64 = memory::kernel(file, offsets::file_inode());
     match memory::kernel::<u16>(inode, offsets::inode_mode()) & S_IFMT {
-        S_IFSOCK => decode_socket(file),
+        S_IFSOCK => descriptor::SOCKET,
         S_IFIFO => descriptor::PIPE,
         S_IFCHR => descriptor::CHARACTER,
         S_IFDIR | S_IFBLK => descriptor::FILE,
-        mode => decode_by_poll(file, mode),
+        mode => decode_by_poll(operations, mode),
     }
 }
 
+/// Local sockets are told from the others by the family of the socket itself.
 #[inline(always)]
 fn decode_socket(file: u64) -> u8 {
     let socket: u64 = memory::kernel(file, offsets::file_private());
@@ -60,8 +69,7 @@ fn decode_socket(file: u64) -> u8 {
 }
 
 #[inline(always)]
-fn decode_by_poll(file: u64, mode: u16) -> u8 {
-    let operations: u64 = memory::kernel(file, offsets::file_operations());
+fn decode_by_poll(operations: u64, mode: u16) -> u8 {
     let poll: u64 = memory::kernel(operations, offsets::operations_poll());
     if poll != 0 && poll == offsets::events_poll() {
         return descriptor::EVENTS;

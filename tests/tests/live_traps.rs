@@ -220,6 +220,20 @@ fn a_vfork_parent_waits_for_its_child() -> Result<()> {
 }
 
 #[test]
+fn a_descriptor_that_has_the_number_of_another_has_its_own_class() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let (workload, daemon, lines) = run_case("reuse_descriptors")?;
+    let figures = lines.first().context("no figures")?;
+    let books = daemon.books(workload.pid())?;
+    // Local sockets are `ipc`, as is waiting for the line that lets the program go on.
+    for class in ["net", "sleep", "poll"] {
+        let waited = number(figures, &format!("{class}_ns"))?;
+        ensure_passes(&Check::new(class, waited, books.waited(class), 0.02, books.runq + books.steal))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_wait_across_windows_is_cut_at_their_edges() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let (workload, daemon, lines) = run_case("long_sleep")?;

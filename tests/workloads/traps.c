@@ -7,16 +7,19 @@
 #include "syscalls.h"
 #include <arpa/inet.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -252,6 +255,31 @@ static void vfork_and_tell(void) {
     wait(&status);
 }
 
+// Opens a descriptor of each kind in turn, waits on it for nothing and closes it: each has the number of the one before,
+// and often its memory in the kernel.
+static void reuse_descriptors(void) {
+    static const char *const names[] = {"net_ns", "local_ns", "sleep_ns", "poll_ns"};
+    int64_t waited[4] = {0};
+    for (int i = 0; i < 40; i++) {
+        int kind = i % 4;
+        int descriptor = kind == 0   ? socket(AF_INET, SOCK_DGRAM, 0)
+                         : kind == 1 ? socket(AF_UNIX, SOCK_DGRAM, 0)
+                         : kind == 2 ? timerfd_create(CLOCK_MONOTONIC, 0)
+                                     : epoll_create1(0);
+        struct pollfd events = {.fd = descriptor, .events = POLLIN};
+        if (descriptor < 0)
+            fail("open");
+        int64_t start = clock_ns(CLOCK_MONOTONIC);
+        if (SYS3(SYS_poll, &events, 1, 20) != 0)
+            fail("poll");
+        waited[kind] += clock_ns(CLOCK_MONOTONIC) - start;
+        close(descriptor);
+    }
+    for (int kind = 0; kind < 4; kind++)
+        printf("%c\"%s\":%lld", kind ? ',' : '{', names[kind], (long long)waited[kind]);
+    say("}");
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -260,6 +288,7 @@ static const struct {
     {"threads", threads},       {"exec_by_thread", exec_by_thread}, {"reuse", reuse},
     {"vfork", vfork_and_tell},  {"recv_forever", wait_for_nobody}, {"spin_forever", never_stop},
     {"long_sleep", sleep_and_tell}, {"unreaped", unreaped}, {"leader_ends", leader_ends},
+    {"reuse_descriptors", reuse_descriptors},
 };
 
 int main(int count, char **arguments) {

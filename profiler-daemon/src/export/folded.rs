@@ -66,7 +66,7 @@ fn unambiguous(mut stack: String) -> String {
         stack.replace_range(1..2, "_");
     }
     match stack.rfind(' ') {
-        Some(at) if stack[at + 1..].starts_with(|first: char| first.is_ascii_digit() || first == '.') => {
+        Some(at) if stack[at + 1..].chars().all(|c| c.is_ascii_digit() || c == '.') => {
             stack.replace_range(at..at + 1, "_");
         }
         _ => {}
@@ -85,9 +85,13 @@ mod tests {
         {
             assert_eq!(clean(name), cleaned);
         }
-        for (stack, safe) in
-            [("# p;f", "#_p;f"), ("p;worker 12", "p;worker_12"), ("p 1;f", "p_1;f"), ("p;f g", "p;f g")]
-        {
+        for (stack, safe) in [
+            ("# p;f", "#_p;f"),
+            ("p;worker 12", "p;worker_12"),
+            ("p;worker 1.5", "p;worker_1.5"),
+            ("p 1;f", "p 1;f"),
+            ("p (2)", "p (2)"),
+        ] {
             assert_eq!(unambiguous(stack.to_owned()), safe);
         }
     }

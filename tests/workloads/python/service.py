@@ -2,7 +2,8 @@
 
 Prints `ready PID`. After each line on its input every phase has a round, one after the other, each in threads of its own,
 and a line of JSON says what each thread measured of it: its native id, the phase, the function and the line, nanoseconds
-of CPU and of wall time, and how often the line ran. It ends with its input and prints `done`.
+of CPU and of wall time from each beginning of the line to its end, and how often it ran. It ends with its input and prints
+`done`.
 
 `# LINE: NAME` marks the line of a phase. Phases that this machine has nothing for are left out and named in `left_out`.
 Workers of `parked` wait all the time that the others work.
@@ -37,108 +38,117 @@ DATA = os.urandom(1 << 20)
 
 
 def bytecode(clock):
-    value, count = 1, 0
+    value = 1
+    clock.begin()
     while clock.runs():
         for _ in range(20000): value = (value * 31 + 7) % 65521  # LINE: bytecode
-        count += 20000
-    return count
+    clock.end()
 
 
 def gil(clock):
-    value, count = 1, 0
+    value = 1
+    clock.begin()
     while clock.runs():
         for _ in range(20000): value = (value * 17 + 3) % 65521  # LINE: gil
-        count += 20000
-    return count
+    clock.end()
 
 
 def compute_numpy(clock, matrix):
-    count = 0
     while clock.runs():
+        clock.begin()
         matrix @ matrix  # LINE: numpy
-        count += 1
-    return count
+        clock.end()
 
 
 def compress(clock):
-    count = 0
     while clock.runs():
+        clock.begin()
         zlib.compress(DATA)  # LINE: zlib
-        count += 1
-    return count
+        clock.end()
 
 
 def ask(clock, url):
-    count = 0
     while clock.runs():
+        clock.begin()
         urllib.request.urlopen(url).read()  # LINE: http
-        count += 1
-    return count
+        clock.end()
 
 
 def ask_with_timeout(clock, url):
-    count = 0
     while clock.runs():
+        clock.begin()
         urllib.request.urlopen(url, timeout=30).read()  # LINE: http_timeout
-        count += 1
-    return count
+        clock.end()
 
 
 def query(clock, database):
-    count = 0
     while clock.runs():
+        clock.begin()
         database.execute("SELECT sum(a.number * b.number) FROM numbers a, numbers b").fetchall()  # LINE: sqlite
-        count += 1
-    return count
+        clock.end()
 
 
 def read_disk(clock, descriptor, page):
-    count = 0
     while clock.runs():
-        os.preadv(descriptor, [page], count % 64 * PAGE)  # LINE: disk
-        count += 1
-    return count
+        clock.begin()
+        os.preadv(descriptor, [page], clock.count % 64 * PAGE)  # LINE: disk
+        clock.end()
 
 
 def sleep(clock):
-    count = 0
     while clock.runs():
+        clock.begin()
         time.sleep(0.02)  # LINE: sleep
-        count += 1
-    return count
+        clock.end()
 
 
 def hold(clock, held):
-    count = 0
+    """Holds the lock most of the time; how long it waits for it by itself is not asked."""
     while clock.runs():
         with held:
+            clock.begin()
             time.sleep(0.02)  # LINE: hold
-        count += 1
-    return count
+            clock.end()
 
 
 def lock(clock, held):
-    count = 0
+    """Waits for the lock; sleeps before it asks again, so that the other has it by then."""
     while clock.runs():
+        clock.begin()
         held.acquire()  # LINE: lock
+        clock.end()
         held.release()
-        count += 1
-    return count
+        time.sleep(0.001)
 
 
-def parked(_clock, tasks):
+def parked(clock, tasks):
+    clock.begin()
     tasks.get()  # LINE: parked
-    return 1
+    clock.end()
 
 
 class Clock:
-    """The end of a round."""
+    """The end of a round, and the books of its line.
+
+    Asking for the CPU time is a system call, where the scheduler likes to take the CPU away: it is outside of the wall time,
+    and lines that compute with the lock around the interpreter are measured as a whole, or most switches would be there.
+    """
 
     def __init__(self):
-        self.end = time.perf_counter() + SECONDS
+        self.last = time.perf_counter() + SECONDS
+        self.cpu_ns = self.wall_ns = self.count = 0
 
     def runs(self):
-        return time.perf_counter() < self.end
+        return time.perf_counter() < self.last
+
+    def begin(self):
+        self.cpu_ns -= time.thread_time_ns()
+        self.wall_ns -= time.perf_counter_ns()
+
+    def end(self):
+        self.wall_ns += time.perf_counter_ns()
+        self.cpu_ns += time.thread_time_ns()
+        self.count += 1
 
 
 class Measured(threading.Thread):
@@ -152,11 +162,10 @@ class Measured(threading.Thread):
     def run(self):
         if self.begun:
             self.begun.set()
-        wall, cpu = time.perf_counter(), time.thread_time_ns()
-        count = self.function(Clock(), *self.arguments)
-        cpu, wall = time.thread_time_ns() - cpu, time.perf_counter() - wall
+        clock = Clock()
+        self.function(clock, *self.arguments)
         self.row = {"phase": self.phase, "thread": threading.get_native_id(), "function": self.function.__name__}
-        self.row.update(line=LINES[self.phase], cpu_ns=cpu, wall_ns=int(wall * 1e9), count=count)
+        self.row.update(line=LINES[self.phase], cpu_ns=clock.cpu_ns, wall_ns=clock.wall_ns, count=clock.count)
 
 
 def marked_lines():

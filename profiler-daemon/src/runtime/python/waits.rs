@@ -112,6 +112,7 @@ mod tests {
                 "poll/asyncio loop",
             ),
             ("c|sem_clockwait c|PyThread_acquire_lock_timed py|f@/a.py".to_owned(), "lock/threading lock"),
+            ("c|_PySemaphore_Wait c|python3.14+0x74cb36 py|f@/a.py".to_owned(), "lock/threading lock"),
             ("c|sem_wait py|wait@/mine_threading.py".to_owned(), "lock/threading lock"),
             ("c|sem_wait py|Queue.get@/app/queue.py".to_owned(), "lock/threading lock"),
         ] {
