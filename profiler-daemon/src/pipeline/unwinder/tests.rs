@@ -261,8 +261,8 @@ fn a_table_nobody_maps_makes_room_for_one_that_somebody_does() {
     let mut scene = Scene::new();
     for (pid, file) in (1..).zip(&files) {
         scene.start(pid, 0, 0, file);
+        scene.build();
     }
-    scene.build();
     let shards = scene.unwinder.pool.usage().shards;
     assert_eq!(scene.unwinder.maps.tables().len(), 3);
 
