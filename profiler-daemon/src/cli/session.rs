@@ -14,6 +14,7 @@ use signal_hook::flag;
 use super::sampling_flags::{HistoryFlags, SamplingFlags};
 use super::selection::SelectionFlags;
 use crate::pipeline::Session;
+use crate::process::{ProcWorld, resolve};
 use crate::profile::Profile;
 use crate::settings::quantity::parse_duration;
 use crate::settings::{SamplingSettings, Selector};
@@ -61,19 +62,33 @@ impl Plan {
     pub(super) fn sample(&self) -> anyhow::Result<Profile> {
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signals(&stop).context("failed to watch for Ctrl-C")?;
+        self.tell_if_nobody_is_meant();
         let session = Session::start(&self.settings, &self.selectors).context("failed to start sampling")?;
         let bar = progress_bar(self.duration);
         let profile = session.wait(self.duration, &stop, &mut |elapsed| bar.set_position(milliseconds(elapsed)));
         bar.finish_and_clear();
         let profile = profile.context("failed to sample")?;
         if profile.tasks.is_empty() && !self.selectors.is_empty() {
-            let selectors: Vec<String> = self.selectors.iter().map(ToString::to_string).collect();
             anyhow::bail!(
                 "failed to find anything: no process was {} while it sampled; `profilerd breakdown --all` shows what runs",
-                selectors.join(" or ")
+                self.meant()
             );
         }
         Ok(profile)
+    }
+
+    /// Says at once, not only when the time is over, that nothing runs that is to be sampled: it may start yet, or be misspelled.
+    fn tell_if_nobody_is_meant(&self) {
+        let is_nobody = |selector: &Selector| resolve(selector, &ProcWorld).is_ok_and(|pids| pids.is_empty());
+        if !self.selectors.is_empty() && self.selectors.iter().all(is_nobody) {
+            let seconds = self.duration.as_secs_f64();
+            eprintln!("no process is {} now; watching for one to start, for {seconds} s", self.meant());
+        }
+    }
+
+    /// The selectors as text.
+    fn meant(&self) -> String {
+        self.selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
     }
 }
 

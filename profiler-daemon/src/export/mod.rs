@@ -53,8 +53,6 @@ pub static FORMATS: &[Format] = &[
 /// How to write a profile. A format ignores what it has no place for.
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
-    /// The title; a format's own if empty.
-    pub title: String,
     /// Whether threads are frames of folded stacks.
     pub threads: bool,
     /// Whether frames are told apart by line.

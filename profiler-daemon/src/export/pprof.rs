@@ -15,7 +15,7 @@ use prost::Message;
 use super::label::stack_of;
 use super::{ExportError, ExportOptions};
 use crate::profile::{Frame, FrameKind, State, Task};
-use crate::report::{Calibrated, Entry, escape_untrusted};
+use crate::report::{Calibrated, Entry, escape_untrusted, title};
 
 pub mod proto;
 
@@ -141,10 +141,8 @@ impl<'a> Builder<'a> {
         self.profile.time_nanos = source.range.from.0 as i64;
         self.profile.duration_nanos = source.range.duration_ns() as i64;
         self.profile.default_sample_type = self.string(options.default_value.name_and_unit().0);
-        if !options.title.is_empty() {
-            let title = self.string(&options.title);
-            self.profile.comment.push(title);
-        }
+        let title = self.string(&title(self.calibrated));
+        self.profile.comment.push(title);
     }
 
     fn value_type(&mut self, kind: ValueKind) -> proto::ValueType {

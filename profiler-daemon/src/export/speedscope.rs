@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::label::{frame_label, stack_of, state_frame};
 use super::{ExportError, ExportOptions};
 use crate::profile::{Frame, ProcessId, ThreadId};
-use crate::report::Calibrated;
+use crate::report::{Calibrated, title};
 
 #[derive(Serialize)]
 struct File<'a> {
@@ -60,7 +60,7 @@ pub fn write_speedscope(
     let file = File {
         schema: "https://www.speedscope.app/file-format-schema.json",
         exporter: concat!("profilerd ", env!("CARGO_PKG_VERSION")),
-        name: if options.title.is_empty() { "profilerd" } else { &options.title },
+        name: &title(calibrated),
         shared: frames.shared,
         profiles,
     };

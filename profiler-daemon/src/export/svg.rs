@@ -9,7 +9,7 @@ use super::folded::fold_stacks;
 use super::{ExportError, ExportOptions};
 use crate::profile::{State, WaitClass};
 use crate::report::calibrate::residual_name;
-use crate::report::{Calibrated, escape_untrusted};
+use crate::report::{Calibrated, title};
 
 /// The picture of a profile without any time.
 const EMPTY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -17,6 +17,10 @@ const EMPTY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <text x="600" y="36" text-anchor="middle" font-family="monospace" font-size="14">Nothing ran or waited in this selection.</text>
 </svg>
 "#;
+
+/// What the colors of [`state_colors`] mean.
+const LEGEND: &str =
+    "At the tips: blue waits, pale blue is idle, yellow wants a CPU, grey was not sampled; all else computes.";
 
 /// Writes a flame graph. The same profile always gives the same picture.
 pub fn write_svg(
@@ -30,17 +34,15 @@ pub fn write_svg(
         return Ok(out.write_all(EMPTY.as_bytes())?);
     }
     let mut colors = state_colors();
-    let mut style = style(options);
+    let mut style = style(title(calibrated));
     style.palette_map = Some(&mut colors);
     Ok(from_lines(&mut style, lines.iter().map(String::as_str), out)?)
 }
 
-fn style<'a>(options: &ExportOptions) -> Options<'a> {
+fn style<'a>(title: String) -> Options<'a> {
     let mut style = Options::default();
-    style.title = match options.title.as_str() {
-        "" => "Where the time went".to_owned(),
-        title => escape_untrusted(title).into_owned(),
-    };
+    style.title = title;
+    style.subtitle = Some(LEGEND.to_owned());
     style.count_name = "ns".to_owned();
     style.colors = Palette::Multi(MultiPalette::Java);
     style.hash = true;

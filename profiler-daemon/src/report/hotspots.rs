@@ -19,7 +19,7 @@ use super::breakdown::spread_unsampled;
 use super::calibrate::{Calibrated, Entry, calibrate, residual_name};
 use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
-use super::table::loss_counts;
+use super::table::{duration, loss_counts};
 use super::wait_details::WaitDetails;
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
@@ -269,6 +269,12 @@ pub fn hotspots(profile: &Profile, query: &HotspotQuery) -> Hotspots {
         loss: loss_counts(&profile.loss),
         selection,
     }
+}
+
+/// Names a selection of a profile for people: whose time it is, and how long it was measured. Names are escaped.
+pub fn title(calibrated: &Calibrated<'_>) -> String {
+    let time = duration(calibrated.profile.range.duration_ns());
+    format!("{}, {time}", Selection::of(calibrated).subject())
 }
 
 fn sort_rows(rows: &mut [HotspotRow], sort: HotspotSort) {

@@ -24,7 +24,7 @@ pub use calibrate::{Calibrated, Entry, calibrate};
 pub use cpu_leaf::CpuLeafNs;
 pub use escape::escape_untrusted;
 pub use filter::{Filter, Named, PathGlob, StateSet};
-pub use hotspots::{HotspotQuery, HotspotRow, HotspotSort, Hotspots, RowKind, hotspots};
+pub use hotspots::{HotspotQuery, HotspotRow, HotspotSort, Hotspots, RowKind, hotspots, title};
 pub use span::Span;
 
 /// Why a query for a report could not be understood. Each message says what to write instead.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::breakdown::{cpu_title, states_in_words};
 use super::super::table::{Table, counted, duration, loss_line, percent};
-use super::{HotspotRow, Hotspots, PYTHON_MODULE, scalene};
+use super::{HotspotRow, Hotspots, PYTHON_MODULE, Selection, scalene};
 use crate::profile::leaf::UNKNOWN_MODULE;
 use crate::profile::{CodeKind, WaitClass};
 use crate::report::{CpuLeafNs, escape_untrusted};
@@ -19,6 +19,16 @@ const LOCK: [WaitClass; 2] = [WaitClass::Lock, WaitClass::Sync];
 const NEWER_MARK: &str = "* ";
 /// What the mark means.
 const NEWER_NOTE: &str = "* The file was changed after the process had started; what ran may be another line.\n";
+
+impl Selection {
+    /// Whose time it is: the process, or how many of them.
+    pub(super) fn subject(&self) -> String {
+        match (&self.comm, self.pid) {
+            (Some(comm), Some(pid)) => format!("{} (pid {pid})", escape_untrusted(comm)),
+            _ => format!("{}, {}", counted(self.processes, "process"), counted(self.threads, "thread")),
+        }
+    }
+}
 
 impl Hotspots {
     /// A summary sentence, the table, and what is hidden, unattributed or lost. Names are escaped.
@@ -38,17 +48,9 @@ impl Hotspots {
             ns => format!("; {} idle hidden", duration(ns)),
         };
         if selection.total_ns == 0 {
-            return format!("{}, {time}: no time to show{idle}.\n", self.subject());
+            return format!("{}, {time}: no time to show{idle}.\n", self.selection.subject());
         }
-        format!("{}, {time}: {}{idle}\n\n", self.subject(), states_in_words(&selection.amounts(), ""))
-    }
-
-    fn subject(&self) -> String {
-        let selection = &self.selection;
-        match (&selection.comm, selection.pid) {
-            (Some(comm), Some(pid)) => format!("{} (pid {pid})", escape_untrusted(comm)),
-            _ => format!("{}, {}", counted(selection.processes, "process"), counted(selection.threads, "thread")),
-        }
+        format!("{}, {time}: {}{idle}\n\n", self.selection.subject(), states_in_words(&selection.amounts(), ""))
     }
 
     fn has_code(&self) -> bool {
