@@ -29,6 +29,10 @@ pub const PYTHON_THREADS_PER_PROGRAM: u32 = 64;
 /// Programs a walk of Python frames, and the search for the thread before it, consist of at most.
 pub const PYTHON_PROGRAMS: u32 = 8;
 
+/// Steps of one program along the tasks of asyncio that await the running one, of which each looks at a task, a set of tasks
+/// or a coroutine. Programs and entries are those of Python frames; tasks there is no room for are left out, and counted.
+pub const ASYNCIO_STEPS_PER_PROGRAM: u32 = 24;
+
 /// Address spaces with a Python interpreter at once. Threads of a further one have no Python frames.
 pub const INTERPRETERS: u32 = 4096;
 

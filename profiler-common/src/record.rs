@@ -166,8 +166,10 @@ record! {
         pub python_entries: u16,
         /// Why the walk of Python frames ended: one of [`crate::python::stop`].
         pub python_stop: u8,
-        /// Zero.
-        pub padding: [u8; 3],
+        /// Why the walk of the tasks that await the running one ended: one of [`crate::python::stop`].
+        pub await_stop: u8,
+        /// How many of the entries run in the task of asyncio whose entries follow them, if any do.
+        pub task_entries: u16,
     }
 }
 

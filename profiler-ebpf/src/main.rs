@@ -143,6 +143,27 @@ fn python_finish_task_switch(context: ProbeContext) -> u32 {
     0
 }
 
+/// Walks the tasks of asyncio that await the one a thread runs on the CPU.
+#[perf_event]
+fn await_on_cpu(context: PerfEventContext) -> u32 {
+    stacks::continue_awaiting(&context, STACK_ON_CPU);
+    0
+}
+
+/// Walks those that await the one in which a thread waited.
+#[btf_tracepoint(function = "sched_exit_tp")]
+fn await_sched_exit(context: BtfTracePointContext) -> i32 {
+    stacks::continue_awaiting(&context, STACK_OFF_CPU);
+    0
+}
+
+/// The same on older kernels.
+#[kprobe]
+fn await_finish_task_switch(context: ProbeContext) -> u32 {
+    stacks::continue_awaiting(&context, STACK_OFF_CPU);
+    0
+}
+
 /// One step of the pass over all tasks: opens, reports or closes the books of each.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]

@@ -3,10 +3,11 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use profiler_common::limits::{
-    INTERPRETERS as MOST_INTERPRETERS, PYTHON_ENTRIES, PYTHON_FRAMES_PER_PROGRAM, PYTHON_PROGRAMS,
-    PYTHON_THREADS_PER_PROGRAM,
+    ASYNCIO_STEPS_PER_PROGRAM, INTERPRETERS as MOST_INTERPRETERS, PYTHON_ENTRIES, PYTHON_FRAMES_PER_PROGRAM,
+    PYTHON_PROGRAMS, PYTHON_THREADS_PER_PROGRAM,
 };
-use profiler_common::python::interpreter::{Interpreter, LOCK_BYTES, LOCK_HOLDER};
+use profiler_common::python::asyncio::{Asyncio, Awaiting, Step, TASK_ENTRIES, TASK_WORDS};
+use profiler_common::python::interpreter::{ASYNCIO as HAS_ASYNCIO, Interpreter, LOCK_BYTES, LOCK_HOLDER};
 use profiler_common::python::thread::{Search, innermost_frame, is_state_of};
 use profiler_common::python::{ENTRY_WORDS, Memory, stop, walk};
 
@@ -18,6 +19,10 @@ use crate::user_stack::ROOM_WORDS;
 /// The interpreter of each space that has one. Preallocated: before Linux 6.1, programs of perf events may use no other hash.
 #[map]
 static INTERPRETERS: HashMap<u32, Interpreter> = HashMap::with_max_entries(MOST_INTERPRETERS, 0);
+
+/// Where asyncio keeps its tasks, for each space whose interpreter says that it is known.
+#[map]
+static ASYNCIO: HashMap<u32, Asyncio> = HashMap::with_max_entries(MOST_INTERPRETERS, 0);
 
 /// Whether a space has an interpreter.
 #[inline(always)]
@@ -65,6 +70,15 @@ pub struct PythonWalk {
     search: Search,
     walk: walk::Walk,
     thread_pointer: u64,
+    asyncio: Asyncio,
+    awaiting: Awaiting,
+    /// The frame of the coroutine that the running task was made of; zero if there is none.
+    task_frame: u64,
+    space: u32,
+    /// Entries up to that frame; zero until it is met.
+    pub task_entries: u32,
+    /// Why the walk of awaiting tasks ended: one of [`stop`].
+    pub await_stop: u32,
     /// Where entries begin.
     begin: u32,
     phase: u32,
@@ -74,7 +88,6 @@ pub struct PythonWalk {
     pub entries: u32,
     /// Why it ended: one of [`stop`].
     pub stop: u32,
-    padding: u32,
 }
 
 /// The memory of the current task.
@@ -99,6 +112,9 @@ impl PythonWalk {
         self.entries = 0;
         self.phase = 0;
         self.stop = u32::from(stop::NONE);
+        self.task_frame = 0;
+        self.task_entries = 0;
+        self.await_stop = u32::from(stop::NONE);
     }
 
     /// Whether the thread's state was found.
@@ -114,6 +130,7 @@ impl PythonWalk {
         // SAFETY: the entry is copied at once; one that changes meanwhile belongs to a space nobody has.
         let Some(interpreter) = (unsafe { INTERPRETERS.get(space) }) else { return false };
         self.interpreter = *interpreter;
+        self.space = space;
         self.begin = begin;
         self.programs = 0;
         self.phase = 0;
@@ -181,18 +198,86 @@ impl PythonWalk {
             thread.python.lock = self.interpreter.lock_address(&mut User).unwrap_or_default();
         }
         self.phase = WALKING;
+        if self.interpreter.has(HAS_ASYNCIO) {
+            self.find_task();
+        }
         self.walk.start(self.search.thread, &self.interpreter, &mut User)
+    }
+
+    /// Looks which task of asyncio the thread runs.
+    #[inline(always)]
+    fn find_task(&mut self) {
+        // SAFETY: as with the interpreter.
+        let Some(asyncio) = (unsafe { ASYNCIO.get(self.space) }) else { return };
+        self.asyncio = *asyncio;
+        self.task_frame = self.awaiting.start(self.search.thread, &self.interpreter, &self.asyncio, &mut User);
+    }
+
+    /// Whether the thread runs a task of asyncio whose frames are all there, so that those of tasks that await it may follow.
+    #[inline(always)]
+    pub fn has_task(&self) -> bool {
+        self.task_frame != 0 && (self.task_entries != 0 || self.stop == u32::from(stop::COMPLETE))
+    }
+
+    /// Goes on with the tasks that await the running one. Returns whether another program is to go on after this one.
+    #[inline(always)]
+    pub fn advance_awaiting(&mut self, words: &mut [u64; ROOM_WORDS]) -> bool {
+        for _ in 0..ASYNCIO_STEPS_PER_PROGRAM {
+            let fits = match self.awaiting.step(&self.interpreter, &self.asyncio, &mut User) {
+                Step::GoesOn => true,
+                Step::Task => self.record_task(words),
+                Step::Frame(entry) => self.record(words, entry),
+                Step::End(reason) => {
+                    self.await_stop = u32::from(reason);
+                    return false;
+                }
+            };
+            if !fits {
+                self.give_up_awaiting();
+                return false;
+            }
+        }
+        self.programs += 1;
+        if self.programs < PYTHON_PROGRAMS {
+            return true;
+        }
+        self.give_up_awaiting();
+        false
+    }
+
+    /// Ends here, because no further program goes on, or because there is no more room.
+    #[inline(always)]
+    pub fn give_up_awaiting(&mut self) {
+        self.await_stop = u32::from(stop::DEPTH);
+    }
+
+    /// Returns whether there was room.
+    #[inline(always)]
+    fn record_task(&mut self, words: &mut [u64; ROOM_WORDS]) -> bool {
+        if self.entries + TASK_ENTRIES as u32 > PYTHON_ENTRIES as u32 {
+            return false;
+        }
+        let at = self.begin + self.entries * ENTRY_WORDS as u32;
+        for number in 0..TASK_WORDS {
+            words[core::hint::black_box(at + number as u32) as usize & (ROOM_WORDS - 1)] = self.awaiting.name[number];
+        }
+        self.entries += TASK_ENTRIES as u32;
+        true
     }
 
     #[inline(always)]
     fn follow(&mut self, words: &mut [u64; ROOM_WORDS]) -> u8 {
         for _ in 0..PYTHON_FRAMES_PER_PROGRAM {
+            let frame = self.walk.frame();
             let step = self.walk.step(&self.interpreter, &mut User);
             if step.stop != stop::GOES_ON {
                 return step.stop;
             }
             if step.entry[0] != 0 && !self.record(words, step.entry) {
                 return stop::DEPTH;
+            }
+            if frame == self.task_frame {
+                self.task_entries = self.entries;
             }
             if step.marker != 0 && !self.record(words, [0, step.marker, 0]) {
                 return stop::DEPTH;

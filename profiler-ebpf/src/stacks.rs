@@ -43,7 +43,9 @@ static OFF_CPU_WALKS: ProgramArray = ProgramArray::with_max_entries(WALKS, 0);
 const USER_WALK: u32 = 0;
 /// The program that walks Python frames.
 const PYTHON_WALK: u32 = 1;
-const WALKS: u32 = 2;
+/// The program that walks the tasks of asyncio that await the running one.
+const AWAIT_WALK: u32 = 2;
+const WALKS: u32 = 3;
 
 /// How many walks this CPU did in the current slice of time.
 #[repr(C)]
@@ -135,6 +137,20 @@ pub fn continue_python(context: &impl EbpfContext, kind: u8) {
     if room.python.advance(thread, &mut room.words) {
         go_on(context, kind, PYTHON_WALK);
         room.python.give_up();
+    } else if room.python.has_task() {
+        go_on(context, kind, AWAIT_WALK);
+        room.python.give_up_awaiting();
+    }
+    finish(room);
+}
+
+/// Walks tasks of asyncio behind the Python frames.
+#[inline(always)]
+pub fn continue_awaiting(context: &impl EbpfContext, kind: u8) {
+    let Some(room) = room(kind) else { return };
+    if room.python.advance_awaiting(&mut room.words) {
+        go_on(context, kind, AWAIT_WALK);
+        room.python.give_up_awaiting();
     }
     finish(room);
 }
@@ -187,7 +203,8 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
         walked: 0,
         python_entries: 0,
         python_stop: 0,
-        padding: [0; 3],
+        await_stop: 0,
+        task_entries: 0,
     };
 }
 
@@ -214,6 +231,8 @@ fn finish(room: &mut Room) {
     room.header.lock_holder = thread.python.lock_holder;
     room.header.python_entries = room.python.entries as u16;
     room.header.python_stop = room.python.stop as u8;
+    room.header.await_stop = room.python.await_stop as u8;
+    room.header.task_entries = room.python.task_entries as u16;
     let words = u32::from(room.header.kernel_frames) + kept * stride + room.python.entries * ENTRY_WORDS as u32;
     let words = if words > STACK_WORDS as u32 { STACK_WORDS as u32 } else { words };
     let is_urgent = thread.announced == 0 || lacks_code(room.header.stop) && thread.announced < CUT_ANNOUNCEMENTS;

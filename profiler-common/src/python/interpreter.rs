@@ -16,6 +16,9 @@ pub const INSTRUCTION_INDEX: u32 = 16;
 /// The lock around the interpreter belongs to the main interpreter's state (3.12 on), else to the runtime's.
 pub const LOCK_IN_INTERPRETER: u32 = 32;
 
+/// It is known where asyncio keeps its tasks (3.14 on).
+pub const ASYNCIO: u32 = 64;
+
 /// Bytes of the lock around the interpreter: its fields, and the mutexes and conditions threads wait on.
 pub const LOCK_BYTES: u64 = 208;
 

@@ -8,6 +8,7 @@
 //! (`thread_id`, which is the thread pointer) and not by the variable for the current thread, which is empty while the
 //! thread has released the interpreter's lock: in nearly every wait.
 
+pub mod asyncio;
 pub mod interpreter;
 #[cfg(test)]
 mod tests;
@@ -46,4 +47,7 @@ pub mod stop {
 ///
 /// A marker follows the frames that one activation of the interpreter's loop runs. Its address lies in the part of the C
 /// stack that belongs to that activation: between the stack pointer of its native frame and that of the native caller.
+///
+/// Behind these, if the thread runs a task of asyncio: the entries of that task, see [`asyncio::TASK`], and those of the tasks
+/// that await it, each followed by its coroutines from the outermost to the innermost.
 pub const ENTRY_WORDS: usize = 3;

@@ -1,5 +1,7 @@
 //! Walks of made-up interpreters, one for each way versions keep their frames.
 
+mod asyncio;
+
 use std::collections::BTreeMap;
 
 use super::interpreter::{CFRAME_MARKERS, ENTRY_FRAMES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter, SHIMS};

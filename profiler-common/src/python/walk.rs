@@ -70,6 +70,12 @@ impl Walk {
         stop::GOES_ON
     }
 
+    /// The address of the frame to look at next.
+    #[inline(always)]
+    pub fn frame(&self) -> u64 {
+        self.frame
+    }
+
     /// Looks at one frame.
     #[inline(always)]
     pub fn step(&mut self, interpreter: &Interpreter, memory: &mut impl Memory) -> Step {

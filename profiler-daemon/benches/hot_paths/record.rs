@@ -45,6 +45,7 @@ fn header(kind: u8, at: u64) -> StackHeader {
         walked: USER_FRAMES,
         python_entries: 0,
         python_stop: 0,
-        padding: [0; 3],
+        await_stop: 0,
+        task_entries: 0,
     }
 }

@@ -13,7 +13,7 @@ use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
+    AsyncEntry, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -146,6 +146,9 @@ impl Aggregator {
         }
         if let Some(reason) = event.python_ending.loss() {
             self.window.add_loss(reason, 1);
+        }
+        if event.tasks.last() == Some(&AsyncEntry::Cut) {
+            self.window.add_loss(LossReason::PythonTasksCut, 1);
         }
         if event.user.has_gap && event.user.ending != Ending::TooDeep {
             self.window.add_loss(LossReason::StackTruncated, 1);
@@ -463,6 +466,8 @@ mod tests {
             user: UserStack { addresses: &[2], ..UserStack::default() },
             python: &[],
             python_ending: PythonEnding::NoInterpreter,
+            tasks: &[],
+            task_frames: 0,
             python_thread: None,
             lock_holder: None,
         }

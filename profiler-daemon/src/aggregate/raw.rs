@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::profile::{Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass};
+use crate::profile::{
+    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass,
+};
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +49,10 @@ pub struct RawStack {
     pub python: Arc<[PythonFrame]>,
     /// Why they end where they do.
     pub python_ending: PythonEnding,
+    /// The task of asyncio that runs, and those that await it, leaf first.
+    pub tasks: Arc<[AsyncEntry]>,
+    /// How many of the Python frames run in that task.
+    pub task_frames: u16,
     /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.
     pub lock_holder: Option<u64>,
 }

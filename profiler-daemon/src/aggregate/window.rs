@@ -9,7 +9,8 @@ use indexmap::{Equivalent, IndexMap};
 use super::limits::STACKS;
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Task, TaskTotals, ThreadId, TimeRange,
+    AsyncEntry, Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Task, TaskTotals, ThreadId,
+    TimeRange,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -52,6 +53,8 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) ending: Ending,
     pub(super) python: &'a [PythonFrame],
     pub(super) python_ending: PythonEnding,
+    pub(super) tasks: &'a [AsyncEntry],
+    pub(super) task_frames: u16,
     pub(super) lock_holder: Option<u64>,
 }
 
@@ -66,6 +69,8 @@ impl<'a> BorrowedStack<'a> {
             ending: event.user.ending,
             python: event.python,
             python_ending: event.python_ending,
+            tasks: event.tasks,
+            task_frames: event.task_frames,
             lock_holder: event.lock_holder,
         }
     }
@@ -80,6 +85,8 @@ impl<'a> BorrowedStack<'a> {
             ending: self.ending,
             python: self.python.into(),
             python_ending: self.python_ending,
+            tasks: self.tasks.into(),
+            task_frames: self.task_frames,
             lock_holder: self.lock_holder,
         }
     }
@@ -89,7 +96,7 @@ impl Hash for BorrowedStack<'_> {
     /// Must agree with the derived hash of [`RawStack`].
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
-        (self.python, self.python_ending, self.lock_holder).hash(state);
+        (self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder).hash(state);
     }
 }
 
@@ -97,7 +104,8 @@ impl Equivalent<RawStack> for BorrowedStack<'_> {
     fn equivalent(&self, key: &RawStack) -> bool {
         (self.image, self.on_cpu, self.has_gap, self.ending, self.python_ending)
             == (key.image, key.on_cpu, key.has_gap, key.ending, key.python_ending)
-            && self.lock_holder == key.lock_holder
+            && (self.lock_holder, self.task_frames) == (key.lock_holder, key.task_frames)
+            && *self.tasks == *key.tasks
             && *self.python == *key.python
             && *self.kernel == *key.kernel
             && *self.user == *key.user
@@ -218,6 +226,8 @@ mod tests {
             ending: Ending::Complete,
             python: &[],
             python_ending: PythonEnding::Complete,
+            tasks: &[],
+            task_frames: 0,
             lock_holder: None,
         };
         let mut window = Window::default();

@@ -6,6 +6,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
 use profiler_common::limits::SHARDS;
+use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::Interpreter;
 use profiler_common::unwind::code::{Mapping, SPACE_BITS, Space, blocks, key};
 use profiler_common::unwind::rule::Rule;
@@ -20,6 +21,9 @@ pub type Shard = [u32; SHARD_WORDS];
 /// An interpreter as the words its map holds.
 type InterpreterWords = [u64; size_of::<Interpreter>() / 8];
 
+/// The same of asyncio.
+type AsyncioWords = [u64; size_of::<Asyncio>() / 8];
+
 type ShardMap = Array<MapData, Shard>;
 
 /// The maps, owned by whoever fills them.
@@ -30,6 +34,7 @@ pub struct CodeMaps {
     shards: ArrayOfMaps<MapData, ShardMap>,
     rules: Array<MapData, [u64; 3]>,
     interpreters: HashMap<MapData, u32, InterpreterWords>,
+    asyncio: HashMap<MapData, u32, AsyncioWords>,
     /// The shard written last, which is often written again.
     last: Option<(u32, ShardMap)>,
     /// Takes the place of shards that were given back, so that their memory is freed.
@@ -46,6 +51,7 @@ impl CodeMaps {
             shards: take_map(ebpf, "SHARDS", ArrayOfMaps::try_from)?,
             rules: take_map(ebpf, "RULES", Array::try_from)?,
             interpreters: take_map(ebpf, "INTERPRETERS", HashMap::try_from)?,
+            asyncio: take_map(ebpf, "ASYNCIO", HashMap::try_from)?,
             last: None,
             empty: None,
         })
@@ -96,9 +102,16 @@ impl CodeMaps {
         self.interpreters.insert(space, words, 0).map_err(|error| refused(&error))
     }
 
-    /// Forgets the interpreter in a space, if it has one.
+    /// Tells where asyncio keeps its tasks in a space.
+    pub fn set_asyncio(&mut self, space: u32, asyncio: &Asyncio) -> Result<(), LoadError> {
+        let words: AsyncioWords = bytemuck::cast(*asyncio);
+        self.asyncio.insert(space, words, 0).map_err(|error| refused(&error))
+    }
+
+    /// Forgets the interpreter in a space, if it has one, and asyncio with it.
     pub fn remove_interpreter(&mut self, space: u32) {
         let _ = self.interpreters.remove(&space);
+        let _ = self.asyncio.remove(&space);
     }
 
     /// Writes a rule.

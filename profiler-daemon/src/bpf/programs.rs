@@ -39,7 +39,7 @@ impl Walks {
 
     /// Tells the programs that begin a walk which ones go on with it.
     pub(super) fn connect(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
-        for (index, walk) in ["walk", "python"].into_iter().enumerate() {
+        for (index, walk) in ["walk", "python", "await"].into_iter().enumerate() {
             let index = index as u32;
             let on_cpu: &mut PerfEvent = typed(ebpf, &format!("{walk}_on_cpu"))?;
             set(&mut self.on_cpu, index, on_cpu.fd())?;
@@ -84,13 +84,17 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
     let (hook, wanted) = match name {
         "sched_switch" => (Hook::Tracepoint("sched_switch"), exit || probe),
         "sched_switch_both" => (Hook::Tracepoint("sched_switch"), !exit && !probe),
-        "sched_exit" | "walk_sched_exit" | "python_sched_exit" => (Hook::Tracepoint("sched_exit_tp"), exit),
+        "sched_exit" | "walk_sched_exit" | "python_sched_exit" | "await_sched_exit" => {
+            (Hook::Tracepoint("sched_exit_tp"), exit)
+        }
         "sched_process_fork" => (Hook::Tracepoint("sched_process_fork"), true),
         "sched_process_exec" => (Hook::Tracepoint("sched_process_exec"), true),
         "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),
         "task_rename" => (Hook::Tracepoint("task_rename"), features.has_task_rename),
-        "finish_task_switch" | "walk_finish_task_switch" | "python_finish_task_switch" => (Hook::Function, probe),
-        "on_cpu" | "walk_on_cpu" | "python_on_cpu" => (Hook::Timer, true),
+        "finish_task_switch" | "walk_finish_task_switch" | "python_finish_task_switch" | "await_finish_task_switch" => {
+            (Hook::Function, probe)
+        }
+        "on_cpu" | "walk_on_cpu" | "python_on_cpu" | "await_on_cpu" => (Hook::Timer, true),
         "each_task" => (Hook::Tasks, true),
         _ => return None,
     };

@@ -522,6 +522,7 @@ impl Books {
             self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
             self.shared.runtimes.python.observe(&image, event.python, &ProcWorld);
+            self.shared.runtimes.python.observe_tasks(&image, event.tasks, &ProcWorld);
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::Interpreter;
 use profiler_common::unwind::code::{self, Space};
 use profiler_common::unwind::table::SHARD_WORDS;
@@ -150,7 +151,9 @@ pub(super) trait ProcessMaps: MappingMaps + TableMaps {
     fn remove_space(&mut self, pid: u32);
     /// Tells of the Python interpreter in a space.
     fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError>;
-    /// Forgets the interpreter in a space, if it has one.
+    /// Tells where asyncio keeps its tasks in a space.
+    fn set_asyncio(&mut self, space: u32, asyncio: &Asyncio) -> Result<(), LoadError>;
+    /// Forgets the interpreter in a space, if it has one, and asyncio with it.
     fn remove_interpreter(&mut self, space: u32);
 }
 
@@ -173,6 +176,10 @@ impl ProcessMaps for CodeMaps {
 
     fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError> {
         Self::set_interpreter(self, space, interpreter)
+    }
+
+    fn set_asyncio(&mut self, space: u32, asyncio: &Asyncio) -> Result<(), LoadError> {
+        Self::set_asyncio(self, space, asyncio)
     }
 
     fn remove_interpreter(&mut self, space: u32) {
@@ -344,8 +351,11 @@ impl<M: ProcessMaps> Unwinder<M> {
 
     /// Tells the kernel half of the Python interpreter in a space, if there is one.
     fn tell_interpreter(&mut self, space: u32, image: &Image) {
-        let Some(interpreter) = self.shared.runtimes.python.interpreter(image, self.world.as_ref()) else { return };
-        if let Err(error) = self.maps.set_interpreter(space, &interpreter) {
+        let (pythons, world) = (&self.shared.runtimes.python, self.world.as_ref());
+        let Some(interpreter) = pythons.interpreter(image, world) else { return };
+        let asyncio = pythons.asyncio(image, world);
+        let told = asyncio.map_or(Ok(()), |asyncio| self.maps.set_asyncio(space, &asyncio));
+        if let Err(error) = told.and_then(|()| self.maps.set_interpreter(space, &interpreter)) {
             tracing::warn!("{error}");
         }
     }

@@ -93,6 +93,8 @@ impl Seen {
             ending: Ending::Complete,
             python: python.clone(),
             python_ending: PythonEnding::Complete,
+            tasks: Arc::default(),
+            task_frames: 0,
             lock_holder: None,
         };
         let WaitInProgress { class, since_ns, .. } = self.wait;

@@ -22,7 +22,7 @@ mod world;
 
 pub use executables::{Executable, ExecutableId, Executables};
 pub use image::Image;
-pub use maps::{Address, FileOffset, Mapping, MappingKind, Mappings};
+pub use maps::{Address, FileOffset, MappedInode, Mapping, MappingKind, Mappings};
 pub use mounts::Mounts;
 pub use pause::Pause;
 pub use recent::RecentMap;

@@ -39,6 +39,8 @@ pub enum LossReason {
     PythonNotAFrame,
     /// A thread's Python frames were not found among too many threads.
     PythonThreadNotFound,
+    /// Not all tasks that await a running task of asyncio could be read, or there was no room for them.
+    PythonTasksCut,
     /// A process ended before its mappings were read.
     ProcessGone,
     /// The user half's table of stacks was full for this window.
@@ -51,7 +53,7 @@ pub enum LossReason {
 
 impl LossReason {
     /// All reasons.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::StackRingFull,
         Self::LifecycleRingFull,
         Self::ThreadTableFull,
@@ -69,6 +71,7 @@ impl LossReason {
         Self::PythonUnreadable,
         Self::PythonNotAFrame,
         Self::PythonThreadNotFound,
+        Self::PythonTasksCut,
         Self::ProcessGone,
         Self::WindowFull,
         Self::RunDelayClamped,
@@ -95,6 +98,7 @@ impl LossReason {
             Self::PythonUnreadable => "python_unreadable",
             Self::PythonNotAFrame => "python_not_a_frame",
             Self::PythonThreadNotFound => "python_thread_not_found",
+            Self::PythonTasksCut => "python_tasks_cut",
             Self::ProcessGone => "process_gone",
             Self::WindowFull => "window_full",
             Self::RunDelayClamped => "run_delay_clamped",

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO or knows a format. A [`Profile`] is one window, or several merged.
 
+pub mod asyncio;
 pub mod c_library;
 pub mod ending;
 mod frame;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod totals;
 pub mod wait_detail;
 
+pub use asyncio::{AsyncEntry, AsyncName, AsyncTask};
 pub use ending::Ending;
 pub use frame::{Activity, Frame, FrameKind, Name, Reason};
 pub use leaf::Leaf;

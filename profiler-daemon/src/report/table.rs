@@ -153,6 +153,7 @@ fn loss_words(reason: LossReason) -> &'static str {
         LossReason::PythonUnreadable => "Python stacks cut where memory could not be read",
         LossReason::PythonNotAFrame => "Python stacks cut at a frame that was being changed",
         LossReason::PythonThreadNotFound => "Python stacks of threads not found among too many",
+        LossReason::PythonTasksCut => "stacks without all the asyncio tasks that await theirs",
         LossReason::ProcessGone => "stacks of processes that ended before they could be symbolized",
         LossReason::WindowFull => "stacks because the window was full",
         LossReason::RunDelayClamped => "run delays longer than their interval",

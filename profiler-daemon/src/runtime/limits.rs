@@ -46,6 +46,15 @@ pub const PYTHON_CALLS: usize = 65_536;
 /// Python frames of all threads of a process read from outside at once, and one thread's more; further threads are left out.
 pub const PYTHON_ENTRIES: usize = 1 << 18;
 
+/// Names of tasks of asyncio remembered of one process, of those the kernel half does not record whole. Beyond it they are
+/// forgotten, and known again when they are on a stack next.
+pub const ASYNCIO_NAMES: usize = 4096;
+/// Files of one process searched for what asyncio says about itself: that of the interpreter, and modules of that name.
+pub const ASYNCIO_FILES: usize = 4;
+
+/// Bytes read of that; it has 104.
+pub const ASYNCIO_SECTION_BYTES: u64 = 1024;
+
 /// Program images that were asked for an interpreter. Beyond it those not used for the longest time are asked again.
 pub const PYTHON_PROCESSES: usize = 4096;
 

@@ -85,3 +85,7 @@ pub const SOURCE_PLACES: usize = 1 << 17;
 pub const SOURCE_LINE_BYTES: usize = 256;
 /// How long source files are looked for and read in one window; lines not reached have their text in a later one.
 pub const SOURCE_TIME: Duration = Duration::from_secs(1);
+
+/// Tasks of asyncio in one process and window whose names differ in nothing but their numbers and that are shown apart. Of more,
+/// numbers are shown as `*`.
+pub const NUMBERED_TASKS: usize = 64;

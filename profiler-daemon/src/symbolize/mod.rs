@@ -19,6 +19,7 @@ mod native;
 mod separate;
 mod source;
 mod symbol_file;
+mod tasks;
 mod user;
 
 pub use debuginfod::{Debuginfod, DownloadBounds};
@@ -41,6 +42,7 @@ use frames::Shared;
 use kernel::KernelFrames;
 use native::Native;
 use source::Sources;
+use tasks::TaskNames;
 use user::UserFrames;
 
 /// Names the addresses of stacks, and remembers names from window to window. Not `Send`.
@@ -107,10 +109,11 @@ impl Symbolizer {
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();
+        let task_names = TaskNames::of(&window.stacks, &self.runtimes.python);
         let names: HashMap<ThreadId, &Task> = window.tasks.iter().map(|task| (task.thread, task.as_ref())).collect();
         for stack in &window.stacks {
             let is_kernel = kernel_processes.contains(&stack.image.process);
-            let (mut frames, image) = self.resolve_stack(stack, is_kernel, registry, world);
+            let (mut frames, image) = self.resolve_stack(stack, is_kernel, &task_names, registry, world);
             if let Some(holder) = stack.lock_holder {
                 frames.insert(0, self.lock_marker(stack.image, holder, &names));
             }
@@ -142,6 +145,7 @@ impl Symbolizer {
         &mut self,
         stack: &RawStack,
         is_kernel: bool,
+        task_names: &TaskNames,
         registry: &Registry,
         world: &dyn World,
     ) -> (Vec<Arc<Frame>>, Option<Arc<Image>>) {
@@ -157,6 +161,7 @@ impl Symbolizer {
             native: &mut self.native,
             engine: &mut self.engine,
             shared: &mut self.shared,
+            task_names,
             now: Instant::now(),
         };
         let image = user.resolve(stack, &mut frames);

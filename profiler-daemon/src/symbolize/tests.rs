@@ -57,6 +57,8 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         has_gap: false,
         python: [].into(),
         python_ending: PythonEnding::NoInterpreter,
+        tasks: Arc::default(),
+        task_frames: 0,
         lock_holder: None,
         ending: Ending::Complete,
     }

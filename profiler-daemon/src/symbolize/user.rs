@@ -9,15 +9,19 @@ use super::engine::Engine;
 use super::frames::Shared;
 use super::native::Native;
 use super::separate::Origin;
+use super::tasks::TaskNames;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
-use crate::profile::{Activity, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
+use crate::profile::{Activity, AsyncEntry, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
 use crate::runtime::python::PythonFunction;
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
 const GAP: &str = "[frames left out]";
+
+/// Stands for tasks that could not be read.
+const TASKS_CUT: &str = "[tasks cut]";
 
 /// Everything that finds frames for user addresses.
 pub(super) struct UserFrames<'a> {
@@ -27,6 +31,7 @@ pub(super) struct UserFrames<'a> {
     pub(super) native: &'a mut Native,
     pub(super) engine: &'a mut Engine,
     pub(super) shared: &'a mut Shared,
+    pub(super) task_names: &'a TaskNames,
     pub(super) now: Instant,
 }
 
@@ -68,14 +73,37 @@ impl UserFrames<'_> {
 
     /// Names Python frames; behind the last one there is, a frame says if more are missing.
     fn resolve_python(&mut self, stack: &RawStack, run: &[PythonFrame], frames: &mut Vec<Arc<Frame>>) {
+        let ends_task = usize::from(stack.task_frames).checked_sub(1).and_then(|last| stack.python.get(last));
         for frame in run {
             let is_innermost = stack.python.first().is_some_and(|innermost| std::ptr::eq(innermost, frame));
+            if is_innermost && ends_task.is_none() {
+                self.resolve_tasks(stack, frames);
+            }
             frames.push(self.python_frame(stack.image, frame, is_innermost));
+            if ends_task.is_some_and(|last| std::ptr::eq(last, frame)) {
+                self.resolve_tasks(stack, frames);
+            }
         }
         if let (Some(last), Some(marker)) = (run.last(), stack.python_ending.marker())
             && stack.python.last().is_some_and(|outermost| std::ptr::eq(outermost, last))
         {
             frames.push(self.shared.frame(Frame::marker(marker)));
+        }
+    }
+
+    /// Shows the task whose frames end here, and behind it those that await it: what a task computes is part of what
+    /// awaits it.
+    fn resolve_tasks(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) {
+        for entry in stack.tasks.iter() {
+            let frame = match entry {
+                AsyncEntry::Frame(frame) => self.python_frame(stack.image, frame, false),
+                AsyncEntry::Task(task) => {
+                    let text = self.task_names.text(stack.image, task, &self.runtimes.python);
+                    self.shared.frame(Frame::marker(text))
+                }
+                AsyncEntry::Cut => self.shared.frame(Frame::marker(TASKS_CUT)),
+            };
+            frames.push(frame);
         }
     }
 

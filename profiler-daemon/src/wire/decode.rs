@@ -8,7 +8,8 @@ use profiler_common::record::{
 };
 use profiler_common::unwind::stop;
 
-use super::python::place_frames;
+use super::asyncio::{decode_tasks, split_tasks};
+use super::python::{count_frames, place_frames};
 use super::{
     Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
     WaitInProgress,
@@ -30,7 +31,9 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         has_gap: header.walked > header.user_frames,
         ..put_in_order(&header, &addresses[kernel..], stride, &mut room.words)
     };
+    let (python, tasks) = split_tasks(python);
     place_frames(python, &user, &mut room.python);
+    decode_tasks(tasks, header.await_stop, &mut room.tasks);
     Some(StackEvent {
         process: process_of(&header.identity),
         thread: thread_of(&header.identity),
@@ -45,6 +48,8 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         python_thread: (header.python_thread != 0).then_some(header.python_thread),
         lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
         python_ending: decode_python_ending(header.python_stop),
+        tasks: &room.tasks,
+        task_frames: count_frames(python, header.task_entries.into()),
     })
 }
 
@@ -216,7 +221,8 @@ mod tests {
             walked: 2,
             python_entries: 0,
             python_stop: 0,
-            padding: [0; 3],
+            await_stop: 0,
+            task_entries: 0,
         }
     }
 

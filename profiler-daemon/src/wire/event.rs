@@ -2,7 +2,7 @@
 
 use profiler_common::record::Totals;
 
-use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass};
+use crate::profile::{AsyncEntry, Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass};
 
 /// One captured stack. The addresses are borrowed from the ring.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +29,10 @@ pub struct StackEvent<'a> {
     pub python: &'a [PythonFrame],
     /// Why they end where they do.
     pub python_ending: PythonEnding,
+    /// The task of asyncio that runs, and those that await it, leaf first; nothing if none runs.
+    pub tasks: &'a [AsyncEntry],
+    /// How many of the Python frames run in that task.
+    pub task_frames: u16,
     /// The thread's state in the Python interpreter, if it has one.
     pub python_thread: Option<u64>,
     /// If the thread waited for the lock around the interpreter: the state of the thread that held it then.
@@ -40,6 +44,7 @@ pub struct StackEvent<'a> {
 pub struct Room {
     pub(super) words: Vec<u64>,
     pub(super) python: Vec<PythonFrame>,
+    pub(super) tasks: Vec<AsyncEntry>,
 }
 
 /// The user part of a captured stack, leaf first.

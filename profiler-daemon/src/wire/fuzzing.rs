@@ -19,6 +19,8 @@ pub fn stack_record(bytes: &[u8]) {
         let pointers = event.user.stack_pointers.len();
         assert!(pointers == 0 || pointers == event.user.addresses.len(), "each frame has its stack pointer");
         assert!(event.python.len() <= words.len() / ENTRY_WORDS, "no Python frame is made up");
+        assert!(event.tasks.len() <= words.len() / ENTRY_WORDS + 1, "no task is made up");
+        assert!(usize::from(event.task_frames) <= event.python.len(), "only frames run in a task");
         let is_known = |place: u16| usize::from(place) < event.user.addresses.len();
         assert!(event.python.iter().filter_map(|frame| frame.place).all(is_known), "each place is that of a frame");
         assert!(event.user.addresses.iter().all(|address| words.contains(address)), "no address is made up");

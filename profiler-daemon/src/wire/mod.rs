@@ -1,5 +1,6 @@
 //! What crosses to and from the kernel half, decoded.
 
+mod asyncio;
 mod decode;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -28,6 +28,11 @@ pub(super) fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut V
     }
 }
 
+/// How many of the first entries are frames.
+pub(super) fn count_frames(entries: &[u64], first: usize) -> u16 {
+    entries.chunks_exact(ENTRY_WORDS).take(first).filter(|entry| entry[0] != 0).count() as u16
+}
+
 /// The native frame whose part of the stack an address lies in. Beyond the outermost frame there is none, unless the stack
 /// is whole.
 fn place_of(marker: u64, user: &UserStack<'_>) -> Option<u16> {

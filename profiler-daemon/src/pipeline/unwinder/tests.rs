@@ -86,6 +86,10 @@ impl ProcessMaps for FixtureMaps {
         Ok(())
     }
 
+    fn set_asyncio(&mut self, _: u32, _: &Asyncio) -> Result<(), LoadError> {
+        Ok(())
+    }
+
     fn remove_interpreter(&mut self, _: u32) {}
 }
 

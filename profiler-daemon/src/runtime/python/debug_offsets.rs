@@ -6,6 +6,7 @@
 //! table of its version and believed only if it agrees with all that is known otherwise. Patch levels moved fields, which is
 //! why it is read and not kept here.
 
+use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{CODE_BYTES, FRAME_BYTES, Interpreter, SHIMS};
 
 use super::layout::{self, Instructions, Layout, LockLayout, Place, TextLayout};
@@ -13,6 +14,10 @@ use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::version::Version;
 use crate::process::elf::{u32_at, u64_at};
+
+/// The byte of a coroutine that awaits something: -1, or from 3.15 on 2.
+const AWAITS_3_14: u32 = 0xff;
+const AWAITS_3_15: u32 = 2;
 
 /// What it begins with.
 const COOKIE: &[u8; 8] = b"xdebugpy";
@@ -132,7 +137,9 @@ impl Offsets {
         let frame = |field| self.within("frame", field, 8);
         let (frame_code, frame_previous) = (frame("executable")?, frame("previous")?);
         let frame_instruction = frame("instr_ptr")?;
-        let ends = [frame_owner + 1, frame_code + 8, frame_previous + 8, frame_instruction + 8];
+        // What a coroutine awaits is on its stack.
+        let frame_stack = frame("stackpointer").unwrap_or_default();
+        let ends = [frame_owner + 1, frame_code + 8, frame_previous + 8, frame_instruction + 8, frame_stack + 8];
         let known = Interpreter {
             flags: SHIMS,
             frame_bytes: ends.into_iter().max()?.checked_next_multiple_of(8)?,
@@ -174,19 +181,46 @@ impl Offsets {
         let has_copies = self.is_free_threaded && self.version.minor >= 14;
         let copies = if has_copies { Some(self.within("code", "co_tlbc", 8)?) } else { None };
         let interpreter_gc = self.within("interpreter", "gc", 8)?;
+        let text = self.to_text()?;
         Some(Layout {
+            asyncio: self.to_asyncio(&text),
             version: self.version,
             is_free_threaded: self.is_free_threaded,
             runtime_interpreters: self.within("runtime", "interpreters_head", 8)?,
             object_length: self.within("bytes", "ob_size", 8)?,
             bytes_data: self.within("bytes", "ob_sval", 1)?,
-            text: self.to_text()?,
+            text,
             code_qualified_name: Some(self.within("code", "qualname", 8)?),
             instructions: copies.map_or(Instructions::Inline { at }, |copies| Instructions::Copied { at, copies }),
             native_thread_id: Some(self.within("thread", "native_thread_id", 8)?),
             lock: self.to_lock()?,
             is_collecting: Place::Interpreter(interpreter_gc.checked_add(self.within("gc", "collecting", 4)?)?),
             thread_key: thread_key(self.version.minor),
+        })
+    }
+
+    /// What asyncio's tasks are made of, without the tasks themselves and without addresses; published from 3.14 on.
+    fn to_asyncio(&self, text: &TextLayout) -> Option<Asyncio> {
+        let (coroutine_awaits, below) = match self.version.minor {
+            14 => (AWAITS_3_14, 8),
+            15 => (AWAITS_3_15, 16),
+            _ => return None,
+        };
+        Some(Asyncio {
+            coroutine_frame: self.within("generator", "gi_iframe", 8)?,
+            coroutine_state: self.within("generator", "gi_frame_state", 1)?,
+            coroutine_awaits,
+            frame_stack: self.within("frame", "stackpointer", 8).filter(|field| field % 8 == 0)?,
+            frame_awaits: below,
+            set_used: self.within("set", "used", 8)?,
+            set_mask: self.within("set", "mask", 8)?,
+            set_table: self.within("set", "table", 8)?,
+            text_length: text.length,
+            text_state: text.state,
+            text_ascii_bit: text.ascii_bit,
+            text_data: text.ascii_bytes,
+            number_tag: self.within("long", "lv_tag", 8)?,
+            ..Asyncio::default()
         })
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{Interpreter, LOCK_IN_INTERPRETER};
 
 use super::debug_offsets;
@@ -108,9 +109,22 @@ fn read_python(
     };
     let flags = interpreter.flags | flag;
     let interpreter = Interpreter { interpreters, code_type: code_type.address, lock, flags, ..interpreter };
+    let layout = Layout { asyncio: layout.asyncio.and_then(|known| with_types(known, image, memory)), ..layout };
     let python = Python { interpreter, layout, runtime: runtime.address };
     python.check(memory)?;
     Ok(python)
+}
+
+/// The types of the objects that asyncio's tasks are made of, which every interpreter exports.
+fn with_types(known: Asyncio, image: &LoadedImage, memory: &ProcessMemory<'_>) -> Option<Asyncio> {
+    let address = |name| image.find(name, memory).map(|symbol| symbol.address);
+    Some(Asyncio {
+        text_type: address("PyUnicode_Type")?,
+        number_type: address("PyLong_Type")?,
+        coroutine_type: address("PyCoro_Type")?,
+        generator_type: address("PyGen_Type")?,
+        ..known
+    })
 }
 
 fn read_version(

@@ -3,6 +3,7 @@
 //! In comes a version; out come an [`Interpreter`] without addresses, for walks, and a [`Layout`], for names. From 3.13 on the
 //! interpreter publishes both in its memory, see [`super::debug_offsets`].
 
+use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{
     CFRAME_MARKERS, ENTRY_FRAMES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter, SHIMS,
 };
@@ -36,6 +37,8 @@ pub struct Layout {
     pub is_collecting: Place,
     /// `_PyRuntimeState.autoTSSkey`: whether the key was made, and in the next four bytes which it is. None from 3.15 on.
     pub thread_key: Option<u32>,
+    /// What tasks of asyncio are made of: all but the tasks themselves and the addresses; none before 3.14.
+    pub asyncio: Option<Asyncio>,
 }
 
 /// `PyUnicodeObject` and what it begins with.
@@ -210,6 +213,7 @@ const LAYOUT_3_8: Layout = Layout {
     lock: LockLayout { place: Place::Runtime(1152), last_holder: 8, is_locked: 16 },
     is_collecting: Place::Runtime(544),
     thread_key: Some(1392),
+    asyncio: None,
 };
 
 const LAYOUT_3_9: Layout = Layout {

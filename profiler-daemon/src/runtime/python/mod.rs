@@ -4,9 +4,10 @@
 //! records of a frame is the address of a code object, the instruction, and a fingerprint. [`code::CodeObject`] reads
 //! from the living process what these stand for: function, file, line. [`threads::read_threads`] walks from outside.
 //!
-//! All is read from the memory of the process, through [`crate::process::World::read_memory`]; no file is opened, nothing
-//! is written, nothing is stopped.
+//! All is read from the memory of the process, through [`crate::process::World::read_memory`], but for what asyncio says about
+//! itself; nothing is written, nothing is stopped.
 
+mod asyncio;
 pub mod code;
 mod debug_offsets;
 pub mod detect;

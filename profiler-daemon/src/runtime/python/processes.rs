@@ -10,16 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use profiler_common::python::ENTRY_WORDS;
-use profiler_common::python::interpreter::Interpreter;
+use profiler_common::python::asyncio::Asyncio;
+use profiler_common::python::interpreter::{ASYNCIO, Interpreter};
 
+use super::asyncio;
 use super::code::{CodeObject, Unnamed};
 use super::detect::{Python, detect};
 use super::memory::ProcessMemory;
 use super::refusal::Refusal;
+use super::text;
 use super::threads::{list_states, read_thread};
 use super::version::Version;
-use crate::process::{Image, RecentMap, World};
-use crate::profile::{ImageId, PythonFrame, Reason, ThreadId};
+use crate::process::{Image, MappedInode, RecentMap, World};
+use crate::profile::{AsyncEntry, AsyncName, ImageId, PythonFrame, Reason, ThreadId};
 use crate::runtime::limits;
 
 /// The interpreters of all processes.
@@ -51,6 +54,10 @@ struct Attached {
     functions: Mutex<Functions>,
     /// Threads by their state in the interpreter.
     threads: Mutex<HashMap<u64, ThreadId>>,
+    /// The interpreter's file.
+    file: Option<MappedInode>,
+    /// Where asyncio keeps its tasks, and which reading of the image was looked at for it.
+    asyncio: Mutex<(Option<u64>, Option<Asyncio>)>,
 }
 
 /// What was seen on the stacks of one program image.
@@ -62,6 +69,8 @@ struct Functions {
     known: HashMap<(u64, u64), Result<Function, Unnamed>>,
     /// Whether the instructions of innermost frames are calls, by code and instruction.
     calls: HashMap<(u64, u64), bool>,
+    /// Names of tasks that the kernel half does not record whole.
+    names: HashMap<AsyncName, String>,
 }
 
 /// A code object, and its texts as frames share them.
@@ -92,7 +101,19 @@ impl Default for Pythons {
 impl Pythons {
     /// Where the interpreter of an image is, for the kernel half; looked for now if the image was read anew.
     pub fn interpreter(&self, image: &Image, world: &dyn World) -> Option<Interpreter> {
-        Some(self.attach(image, world).python()?.interpreter)
+        let interpreter = self.attach(image, world).python()?.interpreter;
+        let flags = if self.asyncio(image, world).is_some() { ASYNCIO } else { 0 };
+        Some(Interpreter { flags: interpreter.flags | flags, ..interpreter })
+    }
+
+    /// Where asyncio keeps its tasks in an image, if it has loaded asyncio and that publishes it.
+    pub fn asyncio(&self, image: &Image, world: &dyn World) -> Option<Asyncio> {
+        let attached = self.attach(image, world);
+        let mut known = lock(&attached.asyncio);
+        if known.1.is_none() && known.0 != Some(image.revision) {
+            *known = (Some(image.revision), asyncio::detect(image, attached.file?, attached.python()?));
+        }
+        known.1
     }
 
     /// Which version an image runs, or why it is not supported; none if it has no interpreter.
@@ -114,6 +135,33 @@ impl Pythons {
             functions.observe(frame, python, &memory);
         }
         functions.observe_call(leaf, &memory);
+    }
+
+    /// Reads what the kernel half did not record of tasks, as [`Self::observe`] does.
+    pub fn observe_tasks(&self, image: &Image, tasks: &[AsyncEntry], world: &dyn World) {
+        if tasks.is_empty() {
+            return;
+        }
+        let attached = self.attach(image, world);
+        let Some(python) = attached.python() else { return };
+        let memory = ProcessMemory::new(image.id.process.pid, world);
+        let (mut functions, until) = (lock(&attached.functions), Instant::now() + limits::PYTHON_READ_TIME);
+        for entry in tasks {
+            match entry {
+                _ if Instant::now() >= until => break,
+                AsyncEntry::Frame(frame) => functions.observe(frame, python, &memory),
+                AsyncEntry::Task(task) => functions.observe_name(&task.name, python, &memory),
+                AsyncEntry::Cut => {}
+            }
+        }
+    }
+
+    /// The name of a task; `None` if it is not known. Untrusted text.
+    pub fn task_name(&self, image: ImageId, name: &AsyncName) -> Option<String> {
+        name.text().or_else(|| {
+            let attached = lock(&self.images).find(&image).cloned()?;
+            lock(&attached.functions).names.get(name).cloned().or_else(|| name.beginning())
+        })
     }
 
     /// The frames of threads that wait, by their thread pointers, read from outside until there is no more time; of those
@@ -184,8 +232,11 @@ impl Attached {
     fn look_at(image: &Image, functions: Functions, world: &dyn World) -> Self {
         let mut detected = detect(image.id.process.pid, &image.mappings, world);
         detected.sort_by_key(|detected| detected.found.is_err());
-        let found = detected.into_iter().next().map(|detected| detected.found);
-        Self { revision: image.revision, found, functions: Mutex::new(functions), threads: Mutex::default() }
+        let first = detected.into_iter().next();
+        let file = first.as_ref().map(|detected| detected.mapping.inode);
+        let found = first.map(|detected| detected.found);
+        let (functions, threads) = (Mutex::new(functions), Mutex::default());
+        Self { revision: image.revision, found, functions, threads, file, asyncio: Mutex::default() }
     }
 
     fn python(&self) -> Option<&Python> {
@@ -195,7 +246,7 @@ impl Attached {
 
 impl Functions {
     fn new(all_bytes: Arc<AtomicUsize>) -> Self {
-        Self { all_bytes, bytes: 0, known: HashMap::new(), calls: HashMap::new() }
+        Self { all_bytes, bytes: 0, known: HashMap::new(), calls: HashMap::new(), names: HashMap::new() }
     }
 
     fn observe(&mut self, frame: &PythonFrame, python: &Python, memory: &ProcessMemory<'_>) {
@@ -232,6 +283,24 @@ impl Functions {
         }
         let calling = || function.code.is_at_call(leaf.instruction, memory).unwrap_or_default();
         self.calls.entry((leaf.code, leaf.instruction)).or_insert_with(calling);
+    }
+
+    /// Reads a name that was not recorded whole, if it still lies where it was.
+    fn observe_name(&mut self, name: &AsyncName, python: &Python, memory: &ProcessMemory<'_>) {
+        let (AsyncName::Ascii { address, length, .. } | AsyncName::Text { address, length }) = *name else { return };
+        if name.text().is_some() || self.names.contains_key(name) {
+            return;
+        }
+        let (layout, limit) = (&python.layout, limits::PYTHON_NAME_CHARACTERS);
+        let is_same = |text: &String| {
+            memory.read_field(address, layout.text.length) == Some(length)
+                && name.beginning().is_none_or(|beginning| text.starts_with(&beginning))
+        };
+        let Some(text) = text::read_text(address, limit, layout, memory).filter(is_same) else { return };
+        if self.names.len() >= limits::ASYNCIO_NAMES {
+            self.names.clear();
+        }
+        self.names.insert(*name, text);
     }
 
     fn resolve(&self, frame: &PythonFrame) -> Result<PythonFunction, Reason> {
