@@ -120,6 +120,8 @@ pub const FLAG_KERNEL_THREAD: u8 = 16;
 pub const FLAG_STACK_POINTERS: u8 = 32;
 /// The wait was for the lock around the Python interpreter.
 pub const FLAG_INTERPRETER_LOCK: u8 = 64;
+/// The thread was collecting the garbage of a Python interpreter.
+pub const FLAG_COLLECTING: u8 = 128;
 
 record! {
     /// Precedes the addresses of one captured stack: kernel frames, then user frames, then Python frames, leaf first.

@@ -213,6 +213,12 @@ impl PythonWalk {
         self.task_frame = self.awaiting.start(self.search.thread, &self.interpreter, &self.asyncio, &mut User);
     }
 
+    /// Whether the thread is collecting garbage.
+    #[inline(always)]
+    pub fn collects(&self, thread: &Thread) -> bool {
+        self.has_found() && self.interpreter.collects(thread.python.state, thread.python.lock, &mut User)
+    }
+
     /// Whether the thread runs a task of asyncio whose frames are all there, so that those of tasks that await it may follow.
     #[inline(always)]
     pub fn has_task(&self) -> bool {

@@ -9,7 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
 use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
 use profiler_common::python::ENTRY_WORDS;
-use profiler_common::record::{self, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
+use profiler_common::record::{self, FLAG_COLLECTING, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
 use profiler_common::unwind::stop;
 
 use crate::python::PythonWalk;
@@ -137,7 +137,11 @@ pub fn continue_python(context: &impl EbpfContext, kind: u8) {
     if room.python.advance(thread, &mut room.words) {
         go_on(context, kind, PYTHON_WALK);
         room.python.give_up();
-    } else if room.python.has_task() {
+    }
+    if kind == record::STACK_ON_CPU && room.python.collects(thread) {
+        room.header.flags |= FLAG_COLLECTING;
+    }
+    if room.python.has_task() {
         go_on(context, kind, AWAIT_WALK);
         room.python.give_up_awaiting();
     }

@@ -21,6 +21,8 @@ const ERRORS: u64 = 5;
 enum Column {
     /// On a CPU, in this kind of code: as long as the thread's CPU clock says.
     Cpu(&'static str),
+    /// On a CPU, in this part of the interpreter.
+    Leaf(&'static str),
     /// In waits of this class, and of this detail if there is one: all that is neither computing nor queueing.
     Wait(&'static str, Option<&'static str>),
 }
@@ -31,6 +33,7 @@ const COLUMNS: &[(&str, Column)] = &[
     ("zlib", Column::Cpu("native")),
     ("sqlite", Column::Cpu("native")),
     ("numpy", Column::Cpu("native")),
+    ("gc", Column::Leaf("gc")),
     ("sleep", Column::Wait("sleep", None)),
     ("http", Column::Wait("net", None)),
     ("http_timeout", Column::Wait("net", None)),
@@ -108,6 +111,7 @@ fn compare(phase: &str, truth: &Measured, rows: &[Value]) -> Result<String> {
     let row = FunctionRow::parse(json)?;
     let (found_ns, true_ns) = match column {
         Column::Cpu(kind) => (row.cpu.get(*kind).copied().unwrap_or_default(), truth.cpu_ns),
+        Column::Leaf(leaf) => (json["cpu_leaf_ns"][*leaf].as_u64().unwrap_or_default(), truth.cpu_ns),
         Column::Wait(class, None) => (row.waited(class), truth.wall_ns - truth.cpu_ns - row.runq),
         Column::Wait(_, Some(detail)) => {
             (json["wait_detail_ns"][*detail].as_u64().unwrap_or_default(), truth.wall_ns - truth.cpu_ns - row.runq)

@@ -19,6 +19,12 @@ pub const LOCK_IN_INTERPRETER: u32 = 32;
 /// It is known where asyncio keeps its tasks (3.14 on).
 pub const ASYNCIO: u32 = 64;
 
+/// What says whether garbage is being collected belongs to an interpreter's state (3.9 on), else to the runtime's.
+pub const COLLECTING_IN_INTERPRETER: u32 = 128;
+
+/// `PyThreadState.interp`, in all versions.
+pub const THREAD_INTERPRETER: u64 = 16;
+
 /// Bytes of the lock around the interpreter: its fields, and the mutexes and conditions threads wait on.
 pub const LOCK_BYTES: u64 = 208;
 
@@ -46,6 +52,9 @@ pub struct Interpreter {
     /// The lock around the interpreter: its address, or with [`LOCK_IN_INTERPRETER`] the offset of the pointer to it in the
     /// main interpreter's state.
     pub lock: u64,
+    /// The `int` that is not zero while garbage is being collected: its address, or with [`COLLECTING_IN_INTERPRETER`] its
+    /// offset in an interpreter's state. Zero if there is none to go by.
+    pub collecting: u64,
     /// Bits of this module's flags.
     pub flags: u32,
     /// How many bytes of a frame to read: up to [`FRAME_BYTES`], and all the fields below.
@@ -98,6 +107,22 @@ impl Interpreter {
         // The pointer to the main interpreter follows that to the newest.
         let main = memory.read_word(self.interpreters.wrapping_add(8)).filter(|main| *main != 0)?;
         memory.read_word(main.wrapping_add(self.lock))
+    }
+
+    /// Whether the thread with this state is collecting garbage: while that is done, whoever holds the lock around the
+    /// interpreter is doing it.
+    #[inline(always)]
+    pub fn collects(&self, thread: u64, lock: u64, memory: &mut impl Memory) -> bool {
+        if self.collecting == 0 || lock == 0 {
+            return false;
+        }
+        let base = if self.has(COLLECTING_IN_INTERPRETER) {
+            memory.read_word(thread.wrapping_add(THREAD_INTERPRETER)).unwrap_or_default()
+        } else {
+            0
+        };
+        let collecting = memory.read_word(base.wrapping_add(self.collecting)).unwrap_or_default();
+        collecting as u32 != 0 && memory.read_word(lock.wrapping_add(LOCK_HOLDER)) == Some(thread)
     }
 
     /// Whether a flag is set.

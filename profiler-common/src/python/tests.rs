@@ -4,7 +4,9 @@ mod asyncio;
 
 use std::collections::BTreeMap;
 
-use super::interpreter::{CFRAME_MARKERS, ENTRY_FRAMES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter, SHIMS};
+use super::interpreter::{
+    CFRAME_MARKERS, COLLECTING_IN_INTERPRETER, ENTRY_FRAMES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter, SHIMS,
+};
 use super::thread::Search;
 use super::walk::Walk;
 use super::{Memory, stop};
@@ -48,6 +50,7 @@ impl Memory for Fixture {
 
 /// Code at 0 of a frame, its caller at 8, the instruction at 56 and the owner at 70.
 const LAYOUT: Interpreter = Interpreter {
+    collecting: 0,
     interpreters: 0x1000,
     code_type: CODE_TYPE,
     lock: 0,
@@ -72,6 +75,22 @@ const LAYOUT: Interpreter = Interpreter {
     code_filename: 104,
     code_lines: 120,
 };
+
+#[test]
+fn who_holds_the_lock_while_garbage_is_collected_is_collecting_it() {
+    let (thread, other, lock) = (0x5000, 0x6000, 0x9000);
+    let words =
+        [(thread + 16, 0x2000), (other + 16, 0x2000), (0x2000 + 0x330, 0xffff_ffff_0000_0001), (lock + 8, thread)];
+    let mut memory = Fixture(words.into_iter().collect());
+    let python = Interpreter { collecting: 0x330, flags: COLLECTING_IN_INTERPRETER, ..LAYOUT };
+    assert!(python.collects(thread, lock, &mut memory));
+    assert!(!python.collects(other, lock, &mut memory), "runs without the lock meanwhile");
+    assert!(!python.collects(thread, 0, &mut memory), "has no lock");
+    let in_runtime = Interpreter { collecting: 0x2330, ..LAYOUT };
+    assert!(in_runtime.collects(thread, lock, &mut memory));
+    memory.0.insert(0x2330, 0xffff_ffff_0000_0000);
+    assert!(!python.collects(thread, lock, &mut memory), "nothing is being collected");
+}
 
 /// The owner byte of a frame, as its word holds it.
 const fn owner(value: u64) -> (u64, u64) {

@@ -470,6 +470,7 @@ mod tests {
             task_frames: 0,
             python_thread: None,
             lock_holder: None,
+            collecting: false,
         }
     }
 

@@ -53,6 +53,8 @@ pub struct RawStack {
     pub tasks: Arc<[AsyncEntry]>,
     /// How many of the Python frames run in that task.
     pub task_frames: u16,
+    /// Whether the thread was collecting the Python interpreter's garbage.
+    pub collecting: bool,
     /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.
     pub lock_holder: Option<u64>,
 }

@@ -56,6 +56,7 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) tasks: &'a [AsyncEntry],
     pub(super) task_frames: u16,
     pub(super) lock_holder: Option<u64>,
+    pub(super) collecting: bool,
 }
 
 impl<'a> BorrowedStack<'a> {
@@ -72,6 +73,7 @@ impl<'a> BorrowedStack<'a> {
             tasks: event.tasks,
             task_frames: event.task_frames,
             lock_holder: event.lock_holder,
+            collecting: event.collecting,
         }
     }
 
@@ -88,6 +90,7 @@ impl<'a> BorrowedStack<'a> {
             tasks: self.tasks.into(),
             task_frames: self.task_frames,
             lock_holder: self.lock_holder,
+            collecting: self.collecting,
         }
     }
 }
@@ -96,7 +99,7 @@ impl Hash for BorrowedStack<'_> {
     /// Must agree with the derived hash of [`RawStack`].
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
-        (self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder).hash(state);
+        (self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder, self.collecting).hash(state);
     }
 }
 
@@ -104,7 +107,8 @@ impl Equivalent<RawStack> for BorrowedStack<'_> {
     fn equivalent(&self, key: &RawStack) -> bool {
         (self.image, self.on_cpu, self.has_gap, self.ending, self.python_ending)
             == (key.image, key.on_cpu, key.has_gap, key.ending, key.python_ending)
-            && (self.lock_holder, self.task_frames) == (key.lock_holder, key.task_frames)
+            && (self.lock_holder, self.collecting, self.task_frames)
+                == (key.lock_holder, key.collecting, key.task_frames)
             && *self.tasks == *key.tasks
             && *self.python == *key.python
             && *self.kernel == *key.kernel
@@ -229,6 +233,7 @@ mod tests {
             tasks: &[],
             task_frames: 0,
             lock_holder: None,
+            collecting: false,
         };
         let mut window = Window::default();
         assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));

@@ -96,6 +96,7 @@ impl Seen {
             tasks: Arc::default(),
             task_frames: 0,
             lock_holder: None,
+            collecting: false,
         };
         let WaitInProgress { class, since_ns, .. } = self.wait;
         let (process, thread, at_ns) = (self.image.process, self.thread, self.at_ns);

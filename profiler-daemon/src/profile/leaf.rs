@@ -5,7 +5,7 @@
 //! | kernel, … | kernel |
 //! | Python | bytecode |
 //! | the interpreter's loop, Python | bytecode |
-//! | anything, Python that is collecting garbage; anything, the collector, …, Python | garbage collection |
+//! | code of a module, …, Python that is collecting garbage; anything, the collector, …, Python | garbage collection |
 //! | anything, a library, the interpreter, Python | native, in the outermost such library: the one the line called |
 //! | the interpreter and the C library only, Python at a call | builtin |
 //! | the same, Python not at a call | runtime |
@@ -75,12 +75,14 @@ impl<'a> Leaf<'a> {
 
     fn above_python(above: &'a [Arc<Frame>], python: &Frame) -> Self {
         let above = without_loop(above);
-        if python.activity == Activity::Collecting || above.iter().any(|frame| is_collector(frame)) {
+        let has_code = above.iter().any(|frame| is_module_code(frame));
+        // Without code above it, the function is a finalizer.
+        if python.activity == Activity::Collecting && has_code || above.iter().any(|frame| is_collector(frame)) {
             return Self::Gc;
         }
         match above.iter().rev().find(|frame| is_foreign(frame)) {
             Some(called) => Self::Native(module_of(called)),
-            None if !above.iter().any(|frame| is_module_code(frame)) => Self::Bytecode,
+            None if !has_code => Self::Bytecode,
             None if python.activity == Activity::Calling => Self::Builtin,
             None => Self::Runtime,
         }
@@ -186,6 +188,7 @@ mod tests {
             ("lost:0x7f python:f", Leaf::Native(UNKNOWN_MODULE)),
             ("interp:visit interp:gc_collect_main python:f", Leaf::Gc),
             ("interp:visit collecting:f", Leaf::Gc),
+            ("interp:_PyEval_EvalFrameDefault collecting:finalizer", Leaf::Bytecode),
             ("python:finalizer interp:gc_collect_main python:f", Leaf::Bytecode),
             ("jvm:Main.run lib:libjvm.so", Leaf::Jvm),
             ("lib:libnet.so jvm:Main.run", Leaf::Native("libnet.so")),

@@ -60,6 +60,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         tasks: Arc::default(),
         task_frames: 0,
         lock_holder: None,
+        collecting: false,
         ending: Ending::Complete,
     }
 }

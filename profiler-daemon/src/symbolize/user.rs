@@ -79,7 +79,12 @@ impl UserFrames<'_> {
             if is_innermost && ends_task.is_none() {
                 self.resolve_tasks(stack, frames);
             }
-            frames.push(self.python_frame(stack.image, frame, is_innermost));
+            let part = match (is_innermost, stack.collecting) {
+                (true, true) => Part::Collecting,
+                (true, false) => Part::Innermost,
+                (false, _) => Part::Caller,
+            };
+            frames.push(self.python_frame(stack.image, frame, part));
             if ends_task.is_some_and(|last| std::ptr::eq(last, frame)) {
                 self.resolve_tasks(stack, frames);
             }
@@ -96,7 +101,7 @@ impl UserFrames<'_> {
     fn resolve_tasks(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) {
         for entry in stack.tasks.iter() {
             let frame = match entry {
-                AsyncEntry::Frame(frame) => self.python_frame(stack.image, frame, false),
+                AsyncEntry::Frame(frame) => self.python_frame(stack.image, frame, Part::Caller),
                 AsyncEntry::Task(task) => {
                     let text = self.task_names.text(stack.image, task, &self.runtimes.python);
                     self.shared.frame(Frame::marker(text))
@@ -107,14 +112,14 @@ impl UserFrames<'_> {
         }
     }
 
-    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame, is_innermost: bool) -> Arc<Frame> {
+    fn python_frame(&mut self, image: ImageId, frame: &PythonFrame, part: Part) -> Arc<Frame> {
         match self.runtimes.python.resolve(image, frame) {
-            Ok(function) => self.named_python(&function, frame.code, is_innermost),
+            Ok(function) => self.named_python(&function, frame.code, part),
             Err(reason) => self.shared.unknown(FrameKind::Python, reason, None, frame.code),
         }
     }
 
-    fn named_python(&mut self, function: &PythonFunction, address: u64, is_innermost: bool) -> Arc<Frame> {
+    fn named_python(&mut self, function: &PythonFunction, address: u64, part: Part) -> Arc<Frame> {
         let frame = Frame {
             kind: FrameKind::Python,
             name: Name::Known(self.shared.text(&function.name)),
@@ -123,7 +128,11 @@ impl UserFrames<'_> {
             module: None,
             address,
             inlined: false,
-            activity: if is_innermost && function.calling { Activity::Calling } else { Activity::Running },
+            activity: match part {
+                Part::Collecting => Activity::Collecting,
+                Part::Innermost if function.calling => Activity::Calling,
+                Part::Innermost | Part::Caller => Activity::Running,
+            },
             source: None,
         };
         self.shared.frame(frame)
@@ -189,6 +198,17 @@ impl UserFrames<'_> {
             }
         }
     }
+}
+
+/// Which part of a stack a Python frame is.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// What runs.
+    Innermost,
+    /// What runs, while the interpreter collects garbage above it.
+    Collecting,
+    /// What called something in Python.
+    Caller,
 }
 
 /// The Python frames of a stack that have not been shown yet.

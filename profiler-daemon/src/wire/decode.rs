@@ -3,8 +3,9 @@
 use profiler_common::limits::LEAF_FRAMES;
 use profiler_common::python::{self, ENTRY_WORDS};
 use profiler_common::record::{
-    self, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS, FLAG_THROTTLED,
-    Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot, StackHeader, account,
+    self, FLAG_COLLECTING, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS,
+    FLAG_THROTTLED, Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot,
+    StackHeader, account,
 };
 use profiler_common::unwind::stop;
 
@@ -46,6 +47,7 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         user,
         python: &room.python,
         python_thread: (header.python_thread != 0).then_some(header.python_thread),
+        collecting: header.flags & FLAG_COLLECTING != 0,
         lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
         python_ending: decode_python_ending(header.python_stop),
         tasks: &room.tasks,

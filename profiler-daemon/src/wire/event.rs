@@ -37,6 +37,8 @@ pub struct StackEvent<'a> {
     pub python_thread: Option<u64>,
     /// If the thread waited for the lock around the interpreter: the state of the thread that held it then.
     pub lock_holder: Option<u64>,
+    /// Whether the thread was collecting the interpreter's garbage.
+    pub collecting: bool,
 }
 
 /// Where stacks are decoded, one after the other.

@@ -9,6 +9,7 @@ of CPU and of wall time from each beginning of the line to its end, and how ofte
 Workers of `parked` wait all the time that the others work.
 """
 
+import gc
 import json
 import mmap
 import os
@@ -92,6 +93,13 @@ def read_disk(clock, descriptor, page):
     while clock.runs():
         clock.begin()
         os.preadv(descriptor, [page], clock.count % 64 * PAGE)  # LINE: disk
+        clock.end()
+
+
+def collect(clock, _objects):
+    while clock.runs():
+        clock.begin()
+        gc.collect()  # LINE: gc
         clock.end()
 
 
@@ -226,7 +234,7 @@ def phases(url):
     disk, held = open_uncached(), threading.Lock()
     found = [[("bytecode", bytecode, ())], [("zlib", compress, ())], [("sleep", sleep, ())]]
     found += [[("http", ask, (url,))], [("http_timeout", ask_with_timeout, (url,))]]
-    found += [[("sqlite", query, (make_database(),))]]
+    found += [[("sqlite", query, (make_database(),))], [("gc", collect, ([[number] for number in range(200000)],))]]
     found += [[("hold", hold, (held,)), ("lock", lock, (held,))], [("gil", gil, ()), ("gil", gil, ())]]
     if disk:
         found.append([("disk", read_disk, disk)])

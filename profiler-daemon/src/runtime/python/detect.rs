@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use profiler_common::python::asyncio::Asyncio;
-use profiler_common::python::interpreter::{Interpreter, LOCK_IN_INTERPRETER};
+use profiler_common::python::interpreter::{COLLECTING_IN_INTERPRETER, Interpreter, LOCK_IN_INTERPRETER};
 
 use super::debug_offsets;
 use super::image::{Header, LoadedImage, Symbol};
@@ -107,8 +107,13 @@ fn read_python(
         Place::Runtime(offset) => (runtime.address.wrapping_add(offset.into()), 0),
         Place::Interpreter(offset) => (offset.into(), LOCK_IN_INTERPRETER),
     };
-    let flags = interpreter.flags | flag;
-    let interpreter = Interpreter { interpreters, code_type: code_type.address, lock, flags, ..interpreter };
+    let (collecting, collecting_flag) = match layout.is_collecting {
+        Place::Runtime(offset) => (runtime.address.wrapping_add(offset.into()), 0),
+        Place::Interpreter(offset) => (offset.into(), COLLECTING_IN_INTERPRETER),
+    };
+    let flags = interpreter.flags | flag | collecting_flag;
+    let code_type = code_type.address;
+    let interpreter = Interpreter { interpreters, code_type, lock, collecting, flags, ..interpreter };
     let layout = Layout { asyncio: layout.asyncio.and_then(|known| with_types(known, image, memory)), ..layout };
     let python = Python { interpreter, layout, runtime: runtime.address };
     python.check(memory)?;

@@ -116,6 +116,7 @@ const NOTHING: Interpreter = Interpreter {
     interpreters: 0,
     code_type: 0,
     lock: 0,
+    collecting: 0,
     flags: 0,
     frame_bytes: 0,
     interpreter_next: 0,
