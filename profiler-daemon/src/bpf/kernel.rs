@@ -15,7 +15,7 @@ use super::programs::{Walks, load_programs};
 use super::syscalls::syscall_kinds;
 use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
 use crate::settings::SamplingSettings;
-use crate::sys::{capability, membarrier};
+use crate::sys::{capability, membarrier, usage};
 
 /// The kernel half. Dropping it detaches and unloads everything.
 pub struct Kernel {
@@ -59,6 +59,7 @@ impl Kernel {
         };
         kernel.write_syscalls()?;
         kernel.load_programs(&types?)?;
+        usage::give_back_free_memory();
         Ok((kernel, rings, code))
     }
 
@@ -103,7 +104,9 @@ impl Kernel {
             reload("finish_task_switch", program, |program| program.unload())?;
         }
         self.attached = false;
-        self.load_programs(&read_types()?)
+        self.load_programs(&read_types()?)?;
+        usage::give_back_free_memory();
+        Ok(())
     }
 
     /// Starts sampling CPUs that came online and forgets those that went away.

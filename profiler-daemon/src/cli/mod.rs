@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::sys::usage;
+
 /// Where does the time of running services go: computing, waiting (and for what) or queueing for a CPU?
 ///
 /// profilerd watches running processes without restarting or changing them. It needs root (or CAP_BPF, CAP_PERFMON,
@@ -52,6 +54,7 @@ enum Command {
 
 /// Runs the command that was typed. The code is 0 if it worked, 1 if it failed, 2 if what was typed means nothing.
 pub fn run() -> ExitCode {
+    usage::keep_large_pieces_off_the_heap();
     let arguments = Arguments::parse();
     log_to_stderr(matches!(arguments.command, Command::Serve(_)));
     let result = match &arguments.command {

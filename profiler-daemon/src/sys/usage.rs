@@ -17,6 +17,20 @@ pub fn give_back_free_memory() {
     }
 }
 
+/// Lets large pieces of memory return to the kernel as soon as they are freed. Otherwise the C library keeps them on its heaps
+/// once it has seen one come and go.
+pub fn keep_large_pieces_off_the_heap() {
+    // SAFETY: the function may be called at any time from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_PIECE_BYTES);
+    }
+}
+
+/// Reading the kernel's types takes pieces of several megabytes; what works all the time, less than this.
+#[cfg(target_env = "gnu")]
+const LARGE_PIECE_BYTES: i32 = 512 << 10;
+
 /// Resident memory of this process in bytes; zero if it cannot be read.
 pub fn resident_bytes() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/self/statm") else { return 0 };

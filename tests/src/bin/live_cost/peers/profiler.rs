@@ -28,6 +28,10 @@ const COPIED_BYTES: [u32; 2] = [8192, 65528];
 /// A profiler that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
+    /// profilerd, about another process: the timer's interrupt, and a program that returns at once.
+    Aside,
+    /// `perf record` without stacks: the interrupt, and a record of some bytes.
+    PerfAlone,
     /// profilerd, about the load alone.
     Profilerd,
     /// `perf record --call-graph dwarf`.
@@ -55,11 +59,19 @@ pub(super) struct Finding {
 }
 
 impl Kind {
+    /// Whether it walks stacks of the load. The others tell what a sample costs without its stack.
+    pub(super) fn has_stacks(&self) -> bool {
+        !matches!(self, Self::Aside | Self::PerfAlone)
+    }
+
     /// All that are installed; says of the others how to get them.
     pub(super) fn all() -> Vec<Self> {
-        let mut kinds = vec![Self::Profilerd];
+        let mut kinds = vec![Self::Aside, Self::Profilerd];
         match find("perf") {
-            Some(_) => kinds.extend(COPIED_BYTES.map(|copied_bytes| Self::Perf { copied_bytes })),
+            Some(_) => {
+                kinds.push(Self::PerfAlone);
+                kinds.extend(COPIED_BYTES.map(|copied_bytes| Self::Perf { copied_bytes }));
+            }
             None => tell("perf is not installed (Debian: linux-perf), so it is not compared"),
         }
         match find("probee") {
@@ -72,6 +84,8 @@ impl Kind {
     /// What it is called in tables.
     pub(super) fn name(&self) -> String {
         match self {
+            Self::Aside => "profilerd, another process".to_owned(),
+            Self::PerfAlone => "perf, no stacks".to_owned(),
             Self::Profilerd => "profilerd".to_owned(),
             Self::Perf { copied_bytes } => format!("perf, dwarf,{copied_bytes}"),
             Self::ProfileBee(_) => "profile-bee, dwarf".to_owned(),
@@ -82,8 +96,10 @@ impl Kind {
     pub(super) fn start(&self, pid: u32, frequency_hz: u32) -> Result<Profiler> {
         let (pid, hz) = (pid.to_string(), frequency_hz.to_string());
         let profiler = match self {
+            Self::Aside => start_profilerd(&std::process::id().to_string(), &hz)?,
+            Self::PerfAlone => start_perf(None, &pid, &hz)?,
             Self::Profilerd => start_profilerd(&pid, &hz)?,
-            Self::Perf { copied_bytes } => start_perf(*copied_bytes, &pid, &hz)?,
+            Self::Perf { copied_bytes } => start_perf(Some(*copied_bytes), &pid, &hz)?,
             Self::ProfileBee(path) => start_profile_bee(path, &pid, &hz)?,
         };
         sleep(SETTLE);
@@ -129,11 +145,13 @@ fn start_profilerd(pid: &str, hz: &str) -> Result<Profiler> {
     Ok(Profiler::Profilerd(Daemon::start_for(pid, &["--frequency", hz, "--cache-dir", "none"])?))
 }
 
-fn start_perf(copied_bytes: u32, pid: &str, hz: &str) -> Result<Profiler> {
+fn start_perf(copied_bytes: Option<u32>, pid: &str, hz: &str) -> Result<Profiler> {
     let file = scratch()?.join("peers.perf.data");
     let mut command = Command::new("perf");
     command.args(["record", "-e", "cpu-clock", "-F", hz, "-p", pid, "-o"]).arg(&file);
-    command.args(["--call-graph", &format!("dwarf,{copied_bytes}")]);
+    if let Some(bytes) = copied_bytes {
+        command.args(["--call-graph", &format!("dwarf,{bytes}")]);
+    }
     let program = Program::start(command)?;
     let perf = program.pid();
     poll_until(START, || Ok(has_events(perf).then_some(()))).with_context(|| format!("no event: {program}"))?;

@@ -71,12 +71,13 @@ pub(super) fn leave_the_last_cpu() -> Result<()> {
 pub(super) fn costs(load: &Load, frequency_hz: u32) -> Result<Vec<Cost>> {
     let cost = |kind| Cost { kind, pairs: Vec::new(), watched: None };
     let mut costs: Vec<_> = Kind::all().into_iter().map(cost).collect();
-    let mut running = load.start()?;
+    let mut running = load.start(frequency_hz)?;
     running.batch()?;
     for _ in 0..ROUNDS {
         costs.iter_mut().try_for_each(|cost| compare(cost, &mut running, frequency_hz))?;
     }
-    costs.iter_mut().try_for_each(|cost| watch(cost, load, &mut running, frequency_hz))?;
+    let mut walking = costs.iter_mut().filter(|cost| cost.kind.has_stacks());
+    walking.try_for_each(|cost| watch(cost, load, &mut running, frequency_hz))?;
     Ok(costs)
 }
 
