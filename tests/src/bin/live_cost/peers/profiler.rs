@@ -46,6 +46,11 @@ pub(super) enum Kind {
 /// A profiler at work; it ends with the value.
 pub(super) enum Profiler {
     Profilerd(Daemon),
+    /// With the process it is about.
+    Aside {
+        daemon: Daemon,
+        _idle: Program,
+    },
     Perf(Program, PathBuf),
     ProfileBee(Program, PathBuf),
 }
@@ -96,9 +101,9 @@ impl Kind {
     pub(super) fn start(&self, pid: u32, frequency_hz: u32) -> Result<Profiler> {
         let (pid, hz) = (pid.to_string(), frequency_hz.to_string());
         let profiler = match self {
-            Self::Aside => start_profilerd(&std::process::id().to_string(), &hz)?,
+            Self::Aside => start_aside(&hz)?,
             Self::PerfAlone => start_perf(None, &pid, &hz)?,
-            Self::Profilerd => start_profilerd(&pid, &hz)?,
+            Self::Profilerd => Profiler::Profilerd(start_profilerd(&pid, &hz)?),
             Self::Perf { copied_bytes } => start_perf(Some(*copied_bytes), &pid, &hz)?,
             Self::ProfileBee(path) => start_profile_bee(path, &pid, &hz)?,
         };
@@ -111,7 +116,7 @@ impl Profiler {
     /// Its pid.
     pub(super) fn pid(&self) -> u32 {
         match self {
-            Self::Profilerd(daemon) => daemon.pid(),
+            Self::Profilerd(daemon) | Self::Aside { daemon, .. } => daemon.pid(),
             Self::Perf(program, _) | Self::ProfileBee(program, _) => program.pid(),
         }
     }
@@ -120,7 +125,7 @@ impl Profiler {
     pub(super) fn finish(self, pid: u32, roots: &[&str]) -> Result<Finding> {
         let found = |stacks| Finding { stacks, resident_bytes: 0 };
         match self {
-            Self::Profilerd(daemon) => {
+            Self::Profilerd(daemon) | Self::Aside { daemon, .. } => {
                 let path = format!("/api/v1/profile.folded?last=1h&state=cpu&idle=show&pid={pid}");
                 let folded = daemon.get_text(&path)?;
                 ensure!(folded.status == 200, "the daemon answered {}: {}", folded.status, folded.text());
@@ -140,9 +145,18 @@ impl Profiler {
     }
 }
 
-fn start_profilerd(pid: &str, hz: &str) -> Result<Profiler> {
+fn start_profilerd(pid: &str, hz: &str) -> Result<Daemon> {
     let pid = pid.parse().context("a pid is a number")?;
-    Ok(Profiler::Profilerd(Daemon::start_for(pid, &["--frequency", hz, "--cache-dir", "none"])?))
+    Daemon::start_for(pid, &["--frequency", hz, "--cache-dir", "none"])
+}
+
+/// The other process may not be this one, whose children are its targets, too: the load is one.
+fn start_aside(hz: &str) -> Result<Profiler> {
+    let mut command = Command::new("sleep");
+    command.arg("3600");
+    let idle = Program::start(command)?;
+    let daemon = start_profilerd(&idle.pid().to_string(), hz)?;
+    Ok(Profiler::Aside { daemon, _idle: idle })
 }
 
 fn start_perf(copied_bytes: Option<u32>, pid: &str, hz: &str) -> Result<Profiler> {
