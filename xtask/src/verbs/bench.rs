@@ -7,14 +7,15 @@ use clap::Args;
 
 /// Run the benchmarks.
 ///
-/// Without --live: the daemon's hot paths, without privileges, in half a minute. With --live: CPU time per context switch
-/// of a program that does nothing else, without, beside and under profilerd, time per run of each BPF program, and the
-/// daemon's own time; this needs root, a quiet machine and six minutes. With --peers: unwinding beside `perf record
-/// --call-graph dwarf` and profile-bee's DWARF mode, as far as they are installed, on a C program without frame pointers
-/// at several depths and on python3.11: what the program loses, what the profilers take, and how many stacks are complete;
-/// root, a quiet machine, and two to three minutes for each of five loads. With --python: the lines of a
-/// Python program beside py-spy, Austin and Scalene, as far as they are installed in `peers-python` below the target folder:
-/// how far each is from the truth, and what it costs; root, a quiet machine and three minutes. The tables of `docs/cost.md` come from here.
+/// Without --live: the daemon's hot paths, without privileges, in half a minute. With --live: CPU time per context
+/// switch of a program that does nothing else, without, beside and under profilerd, time per run of each BPF program,
+/// and the daemon's own time; this needs root, a quiet machine and six minutes. With --peers: unwinding beside `perf
+/// record --call-graph dwarf` and profile-bee's DWARF mode, as far as they are installed, on a C program without frame
+/// pointers at several depths and on python3.11, also with 200 executables mapped: what the program loses, what the
+/// profilers take, and how many stacks are complete; root, a quiet machine, and two to three minutes for each of six
+/// loads. With --python: the lines of a Python program beside py-spy, Austin and Scalene, as far as they are installed
+/// in `peers-python` below the target folder: how far each is from the truth, and what it costs; root, a quiet machine
+/// and three minutes. The tables of `docs/cost.md` come from here.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Measure what profiling costs on this machine's kernel instead.
