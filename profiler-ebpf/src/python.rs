@@ -8,7 +8,7 @@ use profiler_common::limits::{
 };
 use profiler_common::python::asyncio::{Asyncio, Awaiting, Step, TASK_ENTRIES, TASK_WORDS};
 use profiler_common::python::interpreter::{ASYNCIO as HAS_ASYNCIO, Interpreter, LOCK_BYTES, LOCK_HOLDER};
-use profiler_common::python::thread::{Search, innermost_frame, is_state_of};
+use profiler_common::python::thread::{Search, Sought, innermost_frame, is_state_of};
 use profiler_common::python::{ENTRY_WORDS, Memory, stop, walk};
 
 use crate::memory;
@@ -58,10 +58,10 @@ impl PythonThread {
     }
 }
 
-/// The state of the thread is being searched for.
-const SEARCHING: u32 = 1;
-/// Its frames are being followed.
-const WALKING: u32 = 2;
+/// States of the thread are being searched for.
+const SEARCHING: u32 = 0;
+/// The frames of one are being followed.
+const WALKING: u32 = 1;
 
 /// How far a walk has come.
 #[repr(C)]
@@ -69,7 +69,11 @@ pub struct PythonWalk {
     interpreter: Interpreter,
     search: Search,
     walk: walk::Walk,
-    thread_pointer: u64,
+    sought: Sought,
+    /// The thread's state whose frames are innermost, or zero.
+    state: u64,
+    /// The lowest marker so far, which is one of that state.
+    lowest_marker: u64,
     asyncio: Asyncio,
     awaiting: Awaiting,
     /// The frame of the coroutine that the running task was made of; zero if there is none.
@@ -110,31 +114,32 @@ impl PythonWalk {
     #[inline(always)]
     pub fn skip(&mut self) {
         self.entries = 0;
-        self.phase = 0;
+        self.state = 0;
         self.stop = u32::from(stop::NONE);
         self.task_frame = 0;
         self.task_entries = 0;
         self.await_stop = u32::from(stop::NONE);
     }
 
-    /// Whether the thread's state was found.
+    /// Whether a state of the thread was found.
     #[inline(always)]
     pub fn has_found(&self) -> bool {
-        self.phase == WALKING
+        self.state != 0
     }
 
     /// Prepares a walk of the current task's frames, whose entries go to the words from `begin` on. Returns whether there is
     /// one to be done.
     #[inline(always)]
-    pub fn start(&mut self, space: u32, begin: u32) -> bool {
+    pub fn start(&mut self, space: u32, begin: u32, stack_pointer: u64) -> bool {
         // SAFETY: the entry is copied at once; one that changes meanwhile belongs to a space nobody has.
         let Some(interpreter) = (unsafe { INTERPRETERS.get(space) }) else { return false };
         self.interpreter = *interpreter;
         self.space = space;
         self.begin = begin;
         self.programs = 0;
-        self.phase = 0;
-        self.thread_pointer = Task::current().thread_pointer();
+        self.phase = SEARCHING;
+        self.lowest_marker = u64::MAX;
+        self.sought = Sought { thread_pointer: Task::current().thread_pointer(), stack_pointer };
         true
     }
 
@@ -147,44 +152,45 @@ impl PythonWalk {
     /// Goes on. Returns whether another program is to go on after this one.
     #[inline(always)]
     pub fn advance(&mut self, thread: &mut Thread, words: &mut [u64; ROOM_WORDS]) -> bool {
-        if self.phase == 0 {
+        if self.programs == 0 {
             self.begin_search(thread);
         }
-        let reason = if self.phase == SEARCHING { self.search(thread) } else { self.follow(words) };
-        if reason != stop::GOES_ON {
-            self.stop = u32::from(reason);
-            return false;
-        }
+        let reason = if self.phase == SEARCHING { self.search() } else { self.follow(words) };
         self.programs += 1;
-        if self.programs < PYTHON_PROGRAMS {
+        if reason == stop::GOES_ON && self.programs < PYTHON_PROGRAMS {
             return true;
         }
-        self.give_up();
+        if reason == stop::GOES_ON {
+            self.give_up();
+        } else {
+            self.stop = u32::from(reason);
+        }
+        self.remember(thread);
         false
     }
 
-    /// The state remembered is believed if it still says that it is this thread's.
+    /// The state remembered is believed if it is the only one there may be, and still says that it is this thread's.
     #[inline(always)]
     fn begin_search(&mut self, thread: &Thread) {
+        self.search = Search::start(&self.interpreter, &mut User).unwrap_or_default();
         let known = thread.python.state;
-        self.phase = SEARCHING;
         if known != 0
-            && is_state_of(known, self.thread_pointer, &self.interpreter, &mut User)
+            && !self.search.has_several()
+            && is_state_of(known, self.sought.thread_pointer, &self.interpreter, &mut User)
             && innermost_frame(known, &self.interpreter, &mut User).is_some_and(|frame| frame != 0)
         {
             self.search = Search::at(known);
-            return;
         }
-        self.search = Search::start(&self.interpreter, &mut User).unwrap_or_default();
     }
 
-    /// Looks at some threads. Goes on with another program, also if the state was found.
+    /// Looks at some threads. Goes on with another program, also if a state was found.
     #[inline(always)]
-    fn search(&mut self, thread: &mut Thread) -> u8 {
+    fn search(&mut self) -> u8 {
         for _ in 0..PYTHON_THREADS_PER_PROGRAM {
-            match self.search.step(self.thread_pointer, &self.interpreter, &mut User) {
+            match self.search.step(&self.sought, &self.interpreter, &mut User) {
                 stop::GOES_ON => {}
-                stop::COMPLETE => return self.begin_walk(thread),
+                stop::COMPLETE => return self.begin_walk(),
+                stop::NO_STATE if self.has_found() => return stop::COMPLETE,
                 reason => return reason,
             }
         }
@@ -192,13 +198,13 @@ impl PythonWalk {
     }
 
     #[inline(always)]
-    fn begin_walk(&mut self, thread: &mut Thread) -> u8 {
-        thread.python.state = self.search.thread;
-        if thread.python.lock == 0 {
-            thread.python.lock = self.interpreter.lock_address(&mut User).unwrap_or_default();
+    fn begin_walk(&mut self) -> u8 {
+        if !self.has_found() {
+            self.state = self.search.thread;
         }
         self.phase = WALKING;
-        if self.interpreter.has(HAS_ASYNCIO) {
+        // Of several states, a task would have to be told which it runs in.
+        if self.interpreter.has(HAS_ASYNCIO) && !self.search.has_several() {
             self.find_task();
         }
         self.walk.start(self.search.thread, &self.interpreter, &mut User)
@@ -271,11 +277,16 @@ impl PythonWalk {
         true
     }
 
+    /// Follows some frames. Behind the last of a state, the search goes on if there may be further states.
     #[inline(always)]
     fn follow(&mut self, words: &mut [u64; ROOM_WORDS]) -> u8 {
         for _ in 0..PYTHON_FRAMES_PER_PROGRAM {
             let frame = self.walk.frame();
             let step = self.walk.step(&self.interpreter, &mut User);
+            if step.stop == stop::COMPLETE && self.search.has_several() {
+                self.phase = SEARCHING;
+                return self.search.pass(&self.interpreter, &mut User);
+            }
             if step.stop != stop::GOES_ON {
                 return step.stop;
             }
@@ -285,11 +296,34 @@ impl PythonWalk {
             if frame == self.task_frame {
                 self.task_entries = self.entries;
             }
-            if step.marker != 0 && !self.record(words, [0, step.marker, 0]) {
+            if step.marker != 0 && !self.record_marker(words, step.marker) {
                 return stop::DEPTH;
             }
         }
         stop::GOES_ON
+    }
+
+    /// Returns whether there was room. Stacks grow downwards: the state with the lowest marker is the innermost.
+    #[inline(always)]
+    fn record_marker(&mut self, words: &mut [u64; ROOM_WORDS], marker: u64) -> bool {
+        if marker < self.lowest_marker {
+            self.lowest_marker = marker;
+            self.state = self.search.thread;
+        }
+        self.record(words, [0, marker, 0])
+    }
+
+    /// Keeps what was found for the thread's next stacks and waits.
+    #[inline(always)]
+    fn remember(&self, thread: &mut Thread) {
+        if !self.has_found() {
+            return;
+        }
+        let is_same = thread.python.state == self.state;
+        thread.python.state = self.state;
+        if !is_same || thread.python.lock == 0 {
+            thread.python.lock = self.interpreter.lock_address(self.state, &mut User).unwrap_or_default();
+        }
     }
 
     /// Returns whether there was room.

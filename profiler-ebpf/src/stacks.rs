@@ -121,7 +121,7 @@ pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
     }
     if room.walk.has_python() {
         let begin = u32::from(room.header.kernel_frames) + room.walk.kept() * room.walk.stride();
-        if room.python.start(room.walk.space(), begin) {
+        if room.python.start(room.walk.space(), begin, room.walk.stack_pointer()) {
             go_on(context, kind, PYTHON_WALK);
             room.python.give_up();
         }

@@ -26,6 +26,8 @@ const LACKED_MAPPING: u32 = 2;
 pub struct Walk {
     cursor: Cursor,
     last: Mapping,
+    /// The stack pointer with which the task entered the kernel.
+    stack_pointer: u64,
     space: u32,
     /// Whether it has a Python interpreter.
     has_python: u32,
@@ -69,6 +71,7 @@ impl Walk {
         if !read || self.cursor.pc == 0 {
             self.stop = u32::from(stop::UNREADABLE);
         }
+        self.stack_pointer = self.cursor.sp;
     }
 
     /// A walk of nothing: the thread has no user stack.
@@ -102,6 +105,12 @@ impl Walk {
     #[inline(always)]
     pub fn space(&self) -> u32 {
         self.space
+    }
+
+    /// The stack pointer with which the task entered the kernel.
+    #[inline(always)]
+    pub fn stack_pointer(&self) -> u64 {
+        self.stack_pointer
     }
 
     /// Whether there are Python frames to walk as well.

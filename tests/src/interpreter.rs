@@ -35,6 +35,8 @@ pub struct Interpreter {
     pub library: Option<PathBuf>,
     /// Whether the interpreter's code lies in a library.
     pub is_shared: bool,
+    /// Whether threads run at once, without a lock around the interpreter.
+    pub is_free_threaded: bool,
 }
 
 impl Interpreter {
@@ -48,9 +50,9 @@ impl Interpreter {
         })
     }
 
-    /// The minor versions that are not on this machine.
+    /// The minor versions that are not on this machine, free-threaded builds aside.
     pub fn missing() -> Vec<u32> {
-        MINORS.filter(|minor| Self::all().iter().all(|one| one.minor() != *minor)).collect()
+        MINORS.filter(|minor| Self::all().iter().all(|one| one.is_free_threaded || one.minor() != *minor)).collect()
     }
 
     /// The minor version.
@@ -89,12 +91,14 @@ impl Interpreter {
     /// Completes a candidate by what it says itself; `None` if it does not start or is not supported.
     fn asked(mut self) -> Option<Self> {
         const QUESTION: &str = "import sys, sysconfig; print(*sys.version_info[:3], \
-            sysconfig.get_config_var('Py_ENABLE_SHARED'), sys.implementation.name)";
+            sysconfig.get_config_var('Py_ENABLE_SHARED'), sysconfig.get_config_var('Py_GIL_DISABLED'), \
+            sys.implementation.name)";
         let output = self.command().args(["-I", "-c", QUESTION]).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let words: Vec<_> = text.split_whitespace().collect();
-        let [major, minor, patch, shared, "cpython"] = words[..] else { return None };
+        let [major, minor, patch, shared, free_threaded, "cpython"] = words[..] else { return None };
         self.version = (major.parse().ok()?, minor.parse().ok()?, patch.parse().ok()?);
+        self.is_free_threaded = free_threaded == "1";
         self.is_shared = self.library.is_some() || shared == "1" && !is_debians(&self.program);
         (self.version.0 == 3 && MINORS.contains(&self.version.1)).then_some(self)
     }
@@ -105,7 +109,8 @@ impl fmt::Display for Interpreter {
         let (major, minor, patch) = self.version;
         let kind = if self.is_shared { "shared" } else { "static" };
         let program = self.library.as_ref().unwrap_or(&self.program).display();
-        write!(f, "Python {major}.{minor}.{patch}, {kind}, {program}")?;
+        let threads = if self.is_free_threaded { "t" } else { "" };
+        write!(f, "Python {major}.{minor}.{patch}{threads}, {kind}, {program}")?;
         self.root.as_ref().map_or(Ok(()), |root| write!(f, " in {}", root.display()))
     }
 }
@@ -115,6 +120,9 @@ impl fmt::Display for Interpreter {
 pub fn tell_missing() {
     /// What no suite of Debian's has: somebody must have built them.
     const BUILT_BY_HAND: [u32; 3] = [8, 10, 12];
+    if !Interpreter::all().iter().any(|one| one.is_free_threaded) {
+        crate::tell("NOT RUN: there is no free-threaded Python here; `pyenv install 3.13t` builds one");
+    }
     for minor in Interpreter::missing() {
         if BUILT_BY_HAND.contains(&minor) {
             crate::tell(&format!("NOT RUN: there is no Python 3.{minor} here; `pyenv install 3.{minor}` builds one"));
@@ -143,7 +151,14 @@ fn candidates() -> Vec<Interpreter> {
 }
 
 fn candidate(root: Option<&Path>, program: PathBuf, library: Option<PathBuf>) -> Interpreter {
-    Interpreter { version: (0, 0, 0), root: root.map(Path::to_owned), program, library, is_shared: false }
+    Interpreter {
+        version: (0, 0, 0),
+        root: root.map(Path::to_owned),
+        program,
+        library,
+        is_shared: false,
+        is_free_threaded: false,
+    }
 }
 
 fn names(folder: &'static str) -> impl Iterator<Item = PathBuf> {

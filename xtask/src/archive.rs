@@ -24,14 +24,14 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Reads the index of `suite` into `dir`. Needs no privileges.
-    pub(crate) fn open(suite: &'static str, dir: &Path) -> Result<Self> {
+    /// Reads the index of `suite` for an architecture, as Debian names it, into `dir`. Needs no privileges.
+    pub(crate) fn open(suite: &'static str, architecture: &str, dir: &Path) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial"] {
             let part = dir.join(part);
             std::fs::create_dir_all(&part).with_context(|| format!("failed to create folder `{}`", part.display()))?;
         }
-        let source = format!("deb [arch=amd64 signed-by={KEYRING}] {MIRROR} {suite} main\n");
-        for (name, text) in [(SOURCES, source), (SETTINGS, settings(dir))] {
+        let source = format!("deb [arch={architecture} signed-by={KEYRING}] {MIRROR} {suite} main\n");
+        for (name, text) in [(SOURCES, source), (SETTINGS, settings(architecture, dir))] {
             let file = dir.join(name);
             std::fs::write(&file, text).with_context(|| format!("failed to write `{}`", file.display()))?;
         }
@@ -89,12 +89,12 @@ fn unpack_file(file: &Path, target: &Path) -> Result<()> {
 }
 
 /// Settings that keep everything in `dir` and drop no privileges, since there may be none to drop.
-fn settings(dir: &Path) -> String {
+fn settings(architecture: &str, dir: &Path) -> String {
     let dir = dir.display();
     format!(
         "Dir::Etc::SourceList \"{dir}/{SOURCES}\";\nDir::Etc::SourceParts \"-\";\n\
          Dir::State::Lists \"{dir}/lists\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{dir}/cache\";\n\
-         APT::Architecture \"amd64\";\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n"
+         APT::Architecture \"{architecture}\";APT::Architectures {{ \"{architecture}\"; }};\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n"
     )
 }
 

@@ -96,7 +96,7 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install LLVM's tools",
     },
     Need {
-        name: "Debian's Pythons 3.9, 3.11, 3.13, 3.14 and 3.15, in roots of their own",
+        name: "Debian's Pythons 3.9, 3.11, 3.13, 3.14 and 3.15, PyPy and a 32-bit Python, in roots of their own",
         rings: &[Ring::Live],
         find: python::find,
         install: python::install,

@@ -8,20 +8,35 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
 
-/// The Pythons of one suite.
+/// Pythons of one suite.
 struct Root {
+    /// The folder below the one of all roots.
+    name: &'static str,
     suite: &'static str,
+    /// As Debian names it.
+    architecture: &'static str,
     /// The versions, each as a program and as a library.
     versions: &'static [&'static str],
-    /// Other packages that tests use where they find them.
+    /// Further packages.
     more: &'static [&'static str],
+    /// A further program that must be there.
+    program: Option<&'static str>,
 }
 
-const ROOTS: [Root; 4] = [
-    Root { suite: "bullseye", versions: &["3.9"], more: &[] },
-    Root { suite: "bookworm", versions: &["3.11"], more: &[] },
-    Root { suite: "trixie", versions: &["3.13"], more: &["python3-numpy"] },
-    Root { suite: "sid", versions: &["3.14", "3.15"], more: &[] },
+const ROOTS: [Root; 6] = [
+    Root { versions: &["3.9"], ..Root::of_suite("bullseye") },
+    Root { versions: &["3.11"], ..Root::of_suite("bookworm") },
+    Root { versions: &["3.13"], more: &["python3-numpy"], ..Root::of_suite("trixie") },
+    Root { versions: &["3.14", "3.15"], ..Root::of_suite("sid") },
+    // Those that the daemon refuses lie apart from those whose stacks are compared.
+    Root { name: "refused/pypy", more: &["pypy3"], program: Some("pypy3"), ..Root::of_suite("bookworm") },
+    Root {
+        name: "refused/i386",
+        architecture: "i386",
+        more: &["python3.11-minimal"],
+        program: Some("python3.11"),
+        ..Root::of_suite("bookworm")
+    },
 ];
 
 /// Where the roots are, once all of them are complete.
@@ -40,16 +55,22 @@ fn folder() -> PathBuf {
 }
 
 impl Root {
+    const fn of_suite(suite: &'static str) -> Self {
+        Self { name: suite, suite, architecture: "amd64", versions: &[], more: &[], program: None }
+    }
+
     fn path(&self) -> PathBuf {
-        folder().join(self.suite)
+        folder().join(self.name)
     }
 
     fn is_complete(&self) -> bool {
         let usr = self.path().join("usr");
-        self.versions.iter().all(|version| {
-            let library = usr.join(format!("lib/x86_64-linux-gnu/libpython{version}.so.1.0"));
-            usr.join(format!("bin/python{version}")).exists() && library.exists()
-        })
+        let has_program = self.program.is_none_or(|program| usr.join("bin").join(program).exists());
+        has_program
+            && self.versions.iter().all(|version| {
+                let library = usr.join(format!("lib/x86_64-linux-gnu/libpython{version}.so.1.0"));
+                usr.join(format!("bin/python{version}")).exists() && library.exists()
+            })
     }
 
     fn packages(&self) -> Vec<String> {
@@ -60,12 +81,12 @@ impl Root {
 
     /// The root appears whole, in place of an older one.
     fn unpack(&self) -> Result<()> {
-        let (path, fresh) = (self.path(), folder().join(format!("{}.new", self.suite)));
+        let (path, fresh) = (self.path(), folder().join(format!("{}.new", self.name)));
         let _ = fs::remove_dir_all(&fresh);
         let packages = self.packages();
         let names: Vec<_> = packages.iter().map(String::as_str).collect();
-        let downloads = folder().join(format!("{}.archive", self.suite));
-        Archive::open(self.suite, &downloads)?.unpack_root(&names, &fresh)?;
+        let downloads = folder().join(format!("{}.archive", self.name));
+        Archive::open(self.suite, self.architecture, &downloads)?.unpack_root(&names, &fresh)?;
         for old in [&path, &downloads] {
             let _ = fs::remove_dir_all(old);
         }
@@ -81,5 +102,6 @@ mod tests {
     fn each_version_comes_as_a_program_and_as_a_library() {
         assert_eq!(ROOTS[3].packages(), ["python3.14", "libpython3.14", "python3.15", "libpython3.15"]);
         assert_eq!(ROOTS[2].packages(), ["python3.13", "libpython3.13", "python3-numpy"]);
+        assert_eq!(ROOTS[4].packages(), ["pypy3"]);
     }
 }

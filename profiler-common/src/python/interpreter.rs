@@ -13,7 +13,7 @@ pub const SHIMS: u32 = 8;
 /// A frame counts its instruction as an `int` and does not point at it (3.8 to 3.10).
 pub const INSTRUCTION_INDEX: u32 = 16;
 
-/// The lock around the interpreter belongs to the main interpreter's state (3.12 on), else to the runtime's.
+/// The lock around an interpreter belongs to its state (3.12 on), else to the runtime's.
 pub const LOCK_IN_INTERPRETER: u32 = 32;
 
 /// It is known where asyncio keeps its tasks (3.14 on).
@@ -49,8 +49,8 @@ pub struct Interpreter {
     pub interpreters: u64,
     /// The address of `PyCode_Type`.
     pub code_type: u64,
-    /// The lock around the interpreter: its address, or with [`LOCK_IN_INTERPRETER`] the offset of the pointer to it in the
-    /// main interpreter's state.
+    /// The lock around the interpreter: its address, or with [`LOCK_IN_INTERPRETER`] the offset of the pointer to it in an
+    /// interpreter's state.
     pub lock: u64,
     /// The `int` that is not zero while garbage is being collected: its address, or with [`COLLECTING_IN_INTERPRETER`] its
     /// offset in an interpreter's state. Zero if there is none to go by.
@@ -69,7 +69,7 @@ pub struct Interpreter {
     pub thread_id: u32,
     /// `PyThreadState.frame`, `.cframe` with [`FRAME_IN_CFRAME`], or `.current_frame`.
     pub thread_frame: u32,
-    /// `PyThreadState.cframe`, with [`CFRAME_MARKERS`].
+    /// `PyThreadState.cframe`, with [`CFRAME_MARKERS`] or [`FRAME_IN_CFRAME`].
     pub thread_cframe: u32,
     /// The size of `PyThreadState`: a `CFrame` or shim within it ends the stack and is no marker.
     pub thread_bytes: u32,
@@ -98,15 +98,26 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// The address of the lock around the interpreter, if there is one by now.
+    /// The address of the lock that a thread needs to run in the interpreter of one of its states.
     #[inline(always)]
-    pub fn lock_address(&self, memory: &mut impl Memory) -> Option<u64> {
+    pub fn lock_address(&self, thread: u64, memory: &mut impl Memory) -> Option<u64> {
         if !self.has(LOCK_IN_INTERPRETER) {
             return Some(self.lock);
         }
-        // The pointer to the main interpreter follows that to the newest.
-        let main = memory.read_word(self.interpreters.wrapping_add(8)).filter(|main| *main != 0)?;
-        memory.read_word(main.wrapping_add(self.lock))
+        let interpreter = memory.read_word(thread.wrapping_add(THREAD_INTERPRETER))?;
+        memory.read_word(interpreter.wrapping_add(self.lock))
+    }
+
+    /// Whether a thread's state leads to a `CFrame`, which lies on the stack of the thread that runs (3.10 to 3.12).
+    #[inline(always)]
+    pub fn has_cframes(&self) -> bool {
+        self.flags & (CFRAME_MARKERS | FRAME_IN_CFRAME) != 0
+    }
+
+    /// Whether each activation of the loop has something on the C stack that marks it.
+    #[inline(always)]
+    pub fn has_markers(&self) -> bool {
+        self.flags & (CFRAME_MARKERS | SHIMS) != 0
     }
 
     /// Whether the thread with this state is collecting garbage: while that is done, whoever holds the lock around the

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::interpreter::{
     CFRAME_MARKERS, COLLECTING_IN_INTERPRETER, ENTRY_FRAMES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter, SHIMS,
 };
-use super::thread::Search;
+use super::thread::{Search, Sought};
 use super::walk::Walk;
 use super::{Memory, stop};
 
@@ -201,7 +201,7 @@ fn a_code_object_made_at_the_same_address_has_another_fingerprint() {
 #[test]
 fn a_thread_is_found_in_the_lists_of_all_interpreters() {
     let mut memory = Fixture::default();
-    memory.put(0x1000, &[(0, 0x2000)]);
+    memory.put(0x1000, &[(0, 0x2000), (8, 0x3000)]);
     memory.put(0x2000, &[(0, 0x3000), (8, 0x4000)]);
     memory.put(0x3000, &[(0, 0), (8, 0x5000)]);
     memory.put(0x4000, &[(8, 0), (16, 1), (24, 0x9000)]);
@@ -211,7 +211,7 @@ fn a_thread_is_found_in_the_lists_of_all_interpreters() {
     let mut find = |pointer| {
         let mut search = Search::start(&LAYOUT, &mut memory).unwrap();
         loop {
-            match search.step(pointer, &LAYOUT, &mut memory) {
+            match search.step(&Sought { thread_pointer: pointer, stack_pointer: 0 }, &LAYOUT, &mut memory) {
                 stop::GOES_ON => {}
                 reason => return (reason, search.thread),
             }
@@ -220,4 +220,65 @@ fn a_thread_is_found_in_the_lists_of_all_interpreters() {
     assert_eq!(find(THREAD_POINTER), (stop::COMPLETE, STATE));
     assert_eq!(find(1), (stop::COMPLETE, 0x4000));
     assert_eq!(find(3).0, stop::NO_STATE);
+}
+
+/// A thread with a state in the main interpreter and one in a newer interpreter, which names another thread; and that other
+/// thread's own. The states of the first have a `CFrame` each at these addresses.
+fn two_interpreters(inner: u64, outer: u64) -> Fixture {
+    let mut memory = Fixture::default();
+    memory.put(0x1000, &[(0, 0x2000), (8, 0x3000)]);
+    memory.put(0x2000, &[(0, 0x3000), (8, 0x4000)]);
+    memory.put(0x3000, &[(0, 0), (8, 0x5000)]);
+    memory.put(0x4000, &[(8, 0), (16, 1), (24, inner), (32, inner)]);
+    memory.put(0x5000, &[(8, STATE), (16, 1), (24, 0x7000), (32, 0x7000)]);
+    memory.put(STATE, &[(8, 0), (16, THREAD_POINTER), (24, outer), (32, outer)]);
+    for frame in [inner, outer, 0x7000] {
+        memory.put(frame, &[(0, 0x20_000)]);
+    }
+    memory
+}
+
+/// All states of a thread, in the order in which they are found.
+fn states(memory: &mut Fixture, layout: &Interpreter, sought: Sought) -> Vec<u64> {
+    let mut search = Search::start(layout, memory).unwrap();
+    let mut found = Vec::new();
+    loop {
+        match search.step(&sought, layout, memory) {
+            stop::GOES_ON => {}
+            stop::COMPLETE => {
+                found.push(search.thread);
+                if !search.has_several() || search.pass(layout, memory) != stop::GOES_ON {
+                    return found;
+                }
+            }
+            _ => return found,
+        }
+    }
+}
+
+#[test]
+fn a_thread_has_a_state_in_each_interpreter_it_runs_code_of() {
+    let mut memory = two_interpreters(0x7776_1000, 0x7776_2000);
+    let first = Sought { thread_pointer: THREAD_POINTER, stack_pointer: 0x7776_0800 };
+    let other = Sought { thread_pointer: 1, stack_pointer: 0x6800 };
+    // From 3.13 on, a state names the thread that runs it.
+    let named = Interpreter { flags: SHIMS, ..LAYOUT };
+    assert_eq!(states(&mut memory, &named, other), [0x4000, 0x5000]);
+    assert_eq!(states(&mut memory, &named, first), [STATE]);
+    // Before, it names the thread that made it; what it has on the C stack tells who runs it.
+    let marked = Interpreter { flags: FRAME_IN_CFRAME | CFRAME_MARKERS | ENTRY_FRAMES, ..LAYOUT };
+    assert_eq!(states(&mut memory, &marked, first), [0x4000, STATE]);
+    assert_eq!(states(&mut memory, &marked, Sought { thread_pointer: 0x7100, ..other }), [0x5000]);
+    // Without that the oldest one counts.
+    assert_eq!(states(&mut memory, &LAYOUT, other), [0x5000]);
+    assert_eq!(states(&mut memory, &LAYOUT, first), [STATE]);
+}
+
+#[test]
+fn a_first_thread_has_nothing_above_its_stack() {
+    let mut memory = two_interpreters(0x7fff_0000, 0x7fff_1000);
+    let marked = Interpreter { flags: FRAME_IN_CFRAME | CFRAME_MARKERS | ENTRY_FRAMES, ..LAYOUT };
+    let first = Sought { thread_pointer: THREAD_POINTER, stack_pointer: 0x7ffe_f000 };
+    assert_eq!(states(&mut memory, &marked, first), [0x4000, STATE]);
+    assert_eq!(states(&mut memory, &marked, Sought { stack_pointer: 0x7fff_0800, ..first }), [STATE]);
 }

@@ -113,5 +113,5 @@ fn read_frames(
 ) -> Option<HashMap<u64, Vec<PythonFrame>>> {
     let image = shared.registry.observe(id, &ProcWorld)?;
     let wanted = threads.iter().map(|seen| seen.wait.thread_pointer).collect();
-    shared.runtimes.python.waiting_frames(&image, wanted, until, &ProcWorld)
+    shared.runtimes.python.waiting_frames(&image, &wanted, until, &ProcWorld)
 }

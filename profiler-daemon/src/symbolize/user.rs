@@ -63,8 +63,9 @@ impl UserFrames<'_> {
         }
         self.resolve_python(stack, python.take_rest(), frames);
         if image.as_ref().is_some_and(|image| image.is_python) {
-            self.mark_interpreter(&mut frames[before..]);
+            self.mark_interpreter(&mut frames[before..], is_python_file);
         }
+        self.mark_embedded(stack, &mut frames[before..]);
         if let Some(marker) = stack.ending.marker() {
             frames.push(self.shared.frame(Frame::marker(marker)));
         }
@@ -191,12 +192,20 @@ impl UserFrames<'_> {
     }
 
     /// In a Python process, the frames of the interpreter's own module run on behalf of Python functions, known or not.
-    fn mark_interpreter(&mut self, frames: &mut [Arc<Frame>]) {
+    fn mark_interpreter(&mut self, frames: &mut [Arc<Frame>], is_its: impl Fn(&str) -> bool) {
         for frame in frames {
-            if frame.kind == FrameKind::Native && frame.module.as_deref().is_some_and(is_python_file) {
+            if frame.kind == FrameKind::Native && frame.module.as_deref().is_some_and(&is_its) {
                 *frame = self.shared.frame(Frame { kind: FrameKind::Interpreter, ..Frame::clone(frame) });
             }
         }
+    }
+
+    /// A program that has the interpreter in it, under a name of its own, is the interpreter where Python functions called it;
+    /// elsewhere it is itself.
+    fn mark_embedded(&mut self, stack: &RawStack, frames: &mut [Arc<Frame>]) {
+        let Some(outermost) = frames.iter().rposition(|frame| frame.kind == FrameKind::Python) else { return };
+        let Some(module) = self.runtimes.python.module(stack.image) else { return };
+        self.mark_interpreter(&mut frames[..outermost], |name| *name == *module);
     }
 }
 

@@ -3,6 +3,9 @@
 //! The frames one activation of the interpreter's loop runs are followed by a marker, an address in the part of the C stack
 //! that belongs to the activation. The native frame it lies in is the activation's: at or above its stack pointer, below
 //! that of its caller. No name, no address of the loop and no calling convention comes into it.
+//!
+//! A thread that runs code of subinterpreters has a state in each, and the record the frames of one state after the other. Stacks
+//! grow downwards, so the activation with the lowest marker is the innermost, whichever state it belongs to.
 
 use profiler_common::python::ENTRY_WORDS;
 
@@ -13,6 +16,8 @@ use crate::profile::PythonFrame;
 pub(super) fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut Vec<PythonFrame>) {
     frames.clear();
     let mut begin = 0;
+    let sorted = in_order(entries);
+    let entries = sorted.as_deref().unwrap_or(entries);
     for entry in entries.chunks_exact(ENTRY_WORDS) {
         match *entry {
             [0, marker, _] => {
@@ -31,6 +36,23 @@ pub(super) fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut V
 /// How many of the first entries are frames.
 pub(super) fn count_frames(entries: &[u64], first: usize) -> u16 {
     entries.chunks_exact(ENTRY_WORDS).take(first).filter(|entry| entry[0] != 0).count() as u16
+}
+
+/// The entries with the activations from the innermost to the outermost; `None` if they lie so already. What has no marker
+/// stays at the end.
+fn in_order(entries: &[u64]) -> Option<Vec<u64>> {
+    let marker_of = |run: &[[u64; ENTRY_WORDS]]| match run.last() {
+        Some([0, marker, _]) => *marker,
+        _ => u64::MAX,
+    };
+    let (entries, _) = entries.as_chunks::<ENTRY_WORDS>();
+    let runs = || entries.split_inclusive(|[code, ..]| *code == 0);
+    if runs().is_sorted_by_key(marker_of) {
+        return None;
+    }
+    let mut sorted: Vec<_> = runs().collect();
+    sorted.sort_by_key(|run| marker_of(run));
+    Some(sorted.into_iter().flatten().flatten().copied().collect())
 }
 
 /// The native frame whose part of the stack an address lies in. Beyond the outermost frame there is none, unless the stack
@@ -59,6 +81,15 @@ mod tests {
     fn frames_take_the_place_of_the_native_frame_their_marker_lies_in() {
         let entries = [7, 0, 0, 8, 0, 0, 0, 150, 0, 9, 0, 0, 0, 200, 0];
         assert_eq!(places(&entries, Ending::Unreadable), [(7, Some(0)), (8, Some(0)), (9, Some(1))]);
+    }
+
+    #[test]
+    fn the_activations_of_several_states_stand_in_the_order_of_the_stack() {
+        let entries = [7, 0, 0, 0, 250, 0, 8, 0, 0, 9, 0, 0, 0, 150, 0];
+        let expected = [(8, Some(0)), (9, Some(0)), (7, Some(1))];
+        assert_eq!(places(&entries, Ending::Unreadable), expected);
+        let without_end = [7, 0, 0, 0, 250, 0, 8, 0, 0, 0, 150, 0, 9, 0, 0];
+        assert_eq!(places(&without_end, Ending::Unreadable), [(8, Some(0)), (7, Some(1)), (9, None)]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Kernel {
     }
 
     fn fetch(&self, unpacked: &Path) -> Result<PathBuf> {
-        let archive = Archive::open(self.suite, &self.dir().join("archive"))?;
+        let archive = Archive::open(self.suite, "amd64", &self.dir().join("archive"))?;
         let package = archive.kernel_package()?;
         archive.unpack(&package, unpacked)?;
         find_image(unpacked).with_context(|| format!("package `{package}` holds no kernel image"))

@@ -7,7 +7,9 @@
 use std::collections::HashSet;
 
 use profiler_common::python::asyncio::Asyncio;
-use profiler_common::python::interpreter::{COLLECTING_IN_INTERPRETER, Interpreter, LOCK_IN_INTERPRETER};
+use profiler_common::python::interpreter::{
+    COLLECTING_IN_INTERPRETER, Interpreter, LOCK_IN_INTERPRETER, THREAD_INTERPRETER,
+};
 
 use super::debug_offsets;
 use super::image::{Header, LoadedImage, Symbol};
@@ -158,8 +160,6 @@ fn read_layout(
 impl Python {
     /// Looks whether the first interpreter's first thread belongs to that interpreter, if there are such by now.
     fn check(&self, memory: &ProcessMemory<'_>) -> Result<(), Refusal> {
-        /// `PyThreadState.interp`, in all versions.
-        const THREAD_INTERPRETER: u32 = 16;
         for _ in 0..limits::PYTHON_CHECKS {
             let first = memory.read_u64(self.interpreter.interpreters).ok_or(Refusal::Unreadable)?;
             if first == 0 {
@@ -167,7 +167,9 @@ impl Python {
             }
             match memory.read_field(first, self.interpreter.interpreter_threads) {
                 Some(0) => return Ok(()),
-                Some(thread) if memory.read_field(thread, THREAD_INTERPRETER) == Some(first) => return Ok(()),
+                Some(thread) if memory.read_u64(thread.wrapping_add(THREAD_INTERPRETER)) == Some(first) => {
+                    return Ok(());
+                }
                 _ => {}
             }
         }

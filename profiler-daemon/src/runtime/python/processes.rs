@@ -19,7 +19,7 @@ use super::detect::{Python, detect};
 use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::text;
-use super::threads::{list_states, read_thread};
+use super::threads::read_wanted;
 use super::version::Version;
 use crate::process::{Image, MappedInode, RecentMap, World};
 use crate::profile::{AsyncEntry, AsyncName, ImageId, PythonFrame, Reason, ThreadId};
@@ -51,6 +51,8 @@ struct Attached {
     revision: u64,
     /// The interpreter, or why it is not supported; none if there is none.
     found: Option<Result<Python, Refusal>>,
+    /// The name of the file that has the interpreter.
+    module: Option<Arc<str>>,
     functions: Mutex<Functions>,
     /// Threads by their state in the interpreter.
     threads: Mutex<HashMap<u64, ThreadId>>,
@@ -169,7 +171,7 @@ impl Pythons {
     pub fn waiting_frames(
         &self,
         image: &Image,
-        mut wanted: HashSet<u64>,
+        wanted: &HashSet<u64>,
         until: Instant,
         world: &dyn World,
     ) -> Option<HashMap<u64, Vec<PythonFrame>>> {
@@ -177,18 +179,10 @@ impl Pythons {
         let python = attached.python()?;
         let memory = ProcessMemory::new(image.id.process.pid, world);
         let mut found = HashMap::new();
-        for state in list_states(python, &memory, until) {
-            if wanted.is_empty() || Instant::now() >= until {
-                break;
-            }
-            let pointer = memory.read_field(state, python.interpreter.thread_id);
-            if pointer.is_some_and(|pointer| wanted.remove(&pointer))
-                && let Some(thread) = read_thread(state, python, &memory)
-            {
-                let frames = frames_of(&thread.entries);
-                self.observe(image, &frames, world);
-                found.insert(thread.thread_pointer, frames);
-            }
+        for thread in read_wanted(wanted, python, &memory, until) {
+            let frames = frames_of(&thread.entries);
+            self.observe(image, &frames, world);
+            found.entry(thread.thread_pointer).or_insert_with(Vec::new).extend(frames);
         }
         Some(found)
     }
@@ -207,6 +201,11 @@ impl Pythons {
     pub fn thread(&self, image: ImageId, state: u64) -> Option<ThreadId> {
         let attached = lock(&self.images).find(&image).cloned()?;
         lock(&attached.threads).get(&state).copied()
+    }
+
+    /// The module that holds the interpreter of an image that was observed.
+    pub fn module(&self, image: ImageId) -> Option<Arc<str>> {
+        lock(&self.images).find(&image)?.module.clone()
     }
 
     /// The function of a frame that was observed, or why it is not known.
@@ -234,9 +233,16 @@ impl Attached {
         detected.sort_by_key(|detected| detected.found.is_err());
         let first = detected.into_iter().next();
         let file = first.as_ref().map(|detected| detected.mapping.inode);
-        let found = first.map(|detected| detected.found);
-        let (functions, threads) = (Mutex::new(functions), Mutex::default());
-        Self { revision: image.revision, found, functions, threads, file, asyncio: Mutex::default() }
+        let module = first.as_ref().map(|detected| detected.mapping.file_name().into());
+        Self {
+            revision: image.revision,
+            found: first.map(|detected| detected.found),
+            module,
+            functions: Mutex::new(functions),
+            threads: Mutex::default(),
+            file,
+            asyncio: Mutex::default(),
+        }
     }
 
     fn python(&self) -> Option<&Python> {

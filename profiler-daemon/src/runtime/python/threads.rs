@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use profiler_common::python::thread::Search;
+use profiler_common::python::thread::{Search, Sought};
 use profiler_common::python::walk::Walk;
 use profiler_common::python::{ENTRY_WORDS, stop};
 
@@ -48,9 +48,9 @@ pub fn read_threads(python: &Python, memory: &ProcessMemory<'_>) -> Vec<ThreadFr
 const LIST_TIME: Duration = Duration::from_secs(1);
 
 /// The states of all threads, as far as there is time.
-pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>, until: Instant) -> Vec<u64> {
-    /// No thread has this thread pointer, so that the search goes on to the end.
-    const NOBODY: u64 = u64::MAX;
+fn list_states(python: &Python, memory: &ProcessMemory<'_>, until: Instant) -> Vec<u64> {
+    /// No thread has these, so that the search goes on to the end.
+    const NOBODY: Sought = Sought { thread_pointer: u64::MAX, stack_pointer: u64::MAX };
     let mut memory = *memory;
     let mut seen = HashSet::new();
     let mut states = Vec::new();
@@ -60,15 +60,50 @@ pub(super) fn list_states(python: &Python, memory: &ProcessMemory<'_>, until: In
             break;
         }
         states.extend(Some(search.thread).filter(|thread| *thread != 0));
-        if search.step(NOBODY, &python.interpreter, &mut memory) != stop::GOES_ON {
+        if search.step(&NOBODY, &python.interpreter, &mut memory) != stop::GOES_ON {
             break;
         }
     }
     states
 }
 
+/// The frames of some threads, told by their thread pointers, as far as there is time. Of a thread with states in several
+/// interpreters all, the innermost first; before 3.13 only those of the oldest, for others may be run by another thread.
+pub(super) fn read_wanted(
+    wanted: &HashSet<u64>,
+    python: &Python,
+    memory: &ProcessMemory<'_>,
+    until: Instant,
+) -> Vec<ThreadFrames> {
+    let is_told = python.interpreter.has_markers() && !python.interpreter.has_cframes();
+    let mut threads: Vec<ThreadFrames> = Vec::new();
+    for state in list_states(python, memory, until) {
+        let pointer = memory.read_field(state, python.interpreter.thread_id);
+        let Some(pointer) = pointer.filter(|pointer| wanted.contains(pointer)) else { continue };
+        if Instant::now() >= until {
+            break;
+        }
+        let Some(thread) = read_thread(state, python, memory).filter(|thread| !thread.entries.is_empty()) else {
+            continue;
+        };
+        if !is_told {
+            threads.retain(|newer| newer.thread_pointer != pointer);
+        }
+        threads.push(thread);
+    }
+    threads.sort_by_key(ThreadFrames::first_marker);
+    threads
+}
+
+impl ThreadFrames {
+    /// The address that marks the innermost activation of the loop. Stacks grow downwards.
+    fn first_marker(&self) -> u64 {
+        self.entries.iter().find(|[code, ..]| *code == 0).map_or(u64::MAX, |[_, marker, _]| *marker)
+    }
+}
+
 /// `None` if the state is gone.
-pub(super) fn read_thread(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> Option<ThreadFrames> {
+fn read_thread(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> Option<ThreadFrames> {
     let thread_pointer = memory.read_field(state, python.interpreter.thread_id)?;
     let native_id = python.layout.native_thread_id.and_then(|field| memory.read_field(state, field));
     let (entries, stop) = read_frames(state, python, memory);
