@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::interpreter::{Interpreter, tell_missing};
-use profiler_tests::python_truth::{ThreadTruth, parse_truth};
+use profiler_tests::python_truth::{ThreadTruth, parse_threads, parse_truth};
 use profiler_tests::stacks::{Sample, samples_of};
 use profiler_tests::{Daemon, Workload, live_host, tell, workload};
 
@@ -48,21 +48,26 @@ fn compare(interpreter: &Interpreter) -> Result<()> {
     command.arg("-u").arg(script);
     let mut workload = Workload::start_command(command)?;
     let daemon = Daemon::start_for(workload.pid(), &["--window", "1s"])?;
-    let truth = looks(&mut workload)?;
+    let truth = looks(&mut workload, interpreter.is_free_threaded)?;
     let threads = tally(&truth, &samples_of(&daemon, workload.pid())?);
     tell(&format!("{interpreter}\n{}", table(&threads)));
     check(&threads)
 }
 
 /// Where each thread was, at several moments while it was sampled. A look that met a thread on its way is left out: two
-/// ways of asking then say different things.
-fn looks(workload: &mut Workload) -> Result<Vec<ThreadTruth>> {
+/// ways of asking then say different things. Where threads run at once, only that thread is left out of the look.
+fn looks(workload: &mut Workload, is_free_threaded: bool) -> Result<Vec<ThreadTruth>> {
     let begin = Instant::now();
     let (mut looks, mut left_out) = (Vec::new(), Vec::new());
     while begin.elapsed() < SAMPLED {
         workload.go()?;
         let printed = workload.await_json(STEP)?.context("the workload ended")?;
-        match parse_truth(&printed) {
+        let look = if is_free_threaded {
+            parse_threads(&printed).map(|threads| threads.into_iter().filter_map(Result::ok).collect())
+        } else {
+            parse_truth(&printed)
+        };
+        match look {
             Ok(look) => looks.push(look),
             Err(why) => left_out.push(format!("{why:#}")),
         }
