@@ -36,10 +36,15 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The frames in Python, leaf first: those whose file is a script, or says that it is none.
+    /// The frames in Python that run, leaf first: those whose file is a script, or says that it is none. What awaits the task of
+    /// asyncio that runs stands between the first task and the last, and is left out.
     pub fn python(&self) -> Vec<Place> {
         let is_python = |place: &&Place| place.file.ends_with(".py") || place.file.starts_with('<');
-        self.frames.iter().filter(is_python).cloned().collect()
+        let is_task = |place: &Place| place.function.starts_with("[task");
+        let first = self.frames.iter().position(is_task).unwrap_or(self.frames.len());
+        let last = self.frames.iter().rposition(is_task).unwrap_or(first);
+        let running = self.frames[..first].iter().chain(&self.frames[last..]);
+        running.filter(is_python).cloned().collect()
     }
 }
 
