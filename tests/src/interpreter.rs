@@ -50,6 +50,19 @@ impl Interpreter {
         })
     }
 
+    /// One interpreter of each minor version, and one that is free-threaded if there is any: for what does not depend on how
+    /// an interpreter is linked.
+    pub fn one_of_each() -> Vec<&'static Self> {
+        let kind = |one: &Self| (one.minor(), one.is_free_threaded);
+        let mut chosen: Vec<&Self> = Vec::new();
+        for one in Self::all() {
+            if chosen.iter().all(|other| kind(other) != kind(one)) {
+                chosen.push(one);
+            }
+        }
+        chosen
+    }
+
     /// The minor versions that are not on this machine, free-threaded builds aside.
     pub fn missing() -> Vec<u32> {
         MINORS.filter(|minor| Self::all().iter().all(|one| one.is_free_threaded || one.minor() != *minor)).collect()
