@@ -9,7 +9,7 @@ use profiler_common::limits::{
 use profiler_common::python::asyncio::{Asyncio, Awaiting, Step, TASK_ENTRIES, TASK_WORDS};
 use profiler_common::python::interpreter::{ASYNCIO as HAS_ASYNCIO, Interpreter, LOCK_BYTES, LOCK_HOLDER};
 use profiler_common::python::thread::{Search, Sought, innermost_frame, is_state_of};
-use profiler_common::python::{ENTRY_WORDS, Memory, stop, walk};
+use profiler_common::python::{ENTRY_WORDS, Memory, NEXT_STATE, stop, walk};
 
 use crate::memory;
 use crate::task::Task;
@@ -71,7 +71,7 @@ pub struct PythonWalk {
     walk: walk::Walk,
     sought: Sought,
     /// The thread's state whose frames are innermost, or zero.
-    state: u64,
+    pub state: u64,
     /// The lowest marker so far, which is one of that state.
     lowest_marker: u64,
     asyncio: Asyncio,
@@ -222,13 +222,19 @@ impl PythonWalk {
     /// Whether the thread is collecting garbage.
     #[inline(always)]
     pub fn collects(&self, thread: &Thread) -> bool {
-        self.has_found() && self.interpreter.collects(thread.python.state, thread.python.lock, &mut User)
+        self.has_found() && self.interpreter.collects(self.state, thread.python.lock, &mut User)
     }
 
     /// Whether the thread runs a task of asyncio whose frames are all there, so that those of tasks that await it may follow.
     #[inline(always)]
     pub fn has_task(&self) -> bool {
         self.task_frame != 0 && (self.task_entries != 0 || self.stop == u32::from(stop::COMPLETE))
+    }
+
+    /// Whether it runs one whose frames are not all there.
+    #[inline(always)]
+    pub fn lacks_task(&self) -> bool {
+        self.task_frame != 0 && !self.has_task()
     }
 
     /// Goes on with the tasks that await the running one. Returns whether another program is to go on after this one.
@@ -285,6 +291,7 @@ impl PythonWalk {
             let step = self.walk.step(&self.interpreter, &mut User);
             if step.stop == stop::COMPLETE && self.search.has_several() {
                 self.phase = SEARCHING;
+                self.record(words, NEXT_STATE);
                 return self.search.pass(&self.interpreter, &mut User);
             }
             if step.stop != stop::GOES_ON {
@@ -319,7 +326,8 @@ impl PythonWalk {
         if !self.has_found() {
             return;
         }
-        let is_same = thread.python.state == self.state;
+        // A state may come to lie where that of another interpreter was.
+        let is_same = thread.python.state == self.state && !self.search.has_several();
         thread.python.state = self.state;
         if !is_same || thread.python.lock == 0 {
             thread.python.lock = self.interpreter.lock_address(self.state, &mut User).unwrap_or_default();

@@ -144,6 +144,8 @@ pub fn continue_python(context: &impl EbpfContext, kind: u8) {
     if room.python.has_task() {
         go_on(context, kind, AWAIT_WALK);
         room.python.give_up_awaiting();
+    } else if room.python.lacks_task() {
+        room.python.give_up_awaiting();
     }
     finish(room);
 }
@@ -231,7 +233,7 @@ fn finish(room: &mut Room) {
     room.header.walked = room.walk.walked as u16;
     room.header.stop = room.walk.ending();
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
-    room.header.python_thread = if room.python.has_found() { thread.python.state } else { 0 };
+    room.header.python_thread = room.python.state;
     room.header.lock_holder = thread.python.lock_holder;
     room.header.python_entries = room.python.entries as u16;
     room.header.python_stop = room.python.stop as u8;

@@ -57,7 +57,8 @@ fn each_line_of_a_python_service_has_its_time_in_the_right_column() -> Result<()
     let Some(_host) = live_host() else { return Ok(()) };
     // Layouts by a table, published layouts, the newest; Debian 13's 3.13 comes with NumPy.
     let minors = [11, 13, 15];
-    let chosen = minors.map(|minor| Interpreter::all().iter().rfind(|one| one.minor() == minor && !one.is_shared));
+    let is_chosen = |one: &Interpreter, minor| one.minor() == minor && !one.is_shared && !one.is_free_threaded;
+    let chosen = minors.map(|minor| Interpreter::all().iter().rfind(|one| is_chosen(one, minor)));
     for (minor, interpreter) in minors.into_iter().zip(chosen) {
         let interpreter = interpreter.with_context(|| format!("no Python 3.{minor} is here"))?;
         tell(&interpreter.to_string());

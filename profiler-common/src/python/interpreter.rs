@@ -120,8 +120,8 @@ impl Interpreter {
         self.flags & (CFRAME_MARKERS | SHIMS) != 0
     }
 
-    /// Whether the thread with this state is collecting garbage: while that is done, whoever holds the lock around the
-    /// interpreter is doing it.
+    /// Whether the thread with this state is collecting garbage: who held the lock around the interpreter last, while that is
+    /// being done, does it, or runs a finalizer, or goes on while a finalizer has given the lock away.
     #[inline(always)]
     pub fn collects(&self, thread: u64, lock: u64, memory: &mut impl Memory) -> bool {
         if self.collecting == 0 || lock == 0 {

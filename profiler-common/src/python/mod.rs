@@ -50,4 +50,9 @@ pub mod stop {
 ///
 /// Behind these, if the thread runs a task of asyncio: the entries of that task, see [`asyncio::TASK`], and those of the tasks
 /// that await it, each followed by its coroutines from the outermost to the innermost.
+///
+/// Where a thread has states in several interpreters, [`NEXT_STATE`] stands between their frames.
 pub const ENTRY_WORDS: usize = 3;
+
+/// The entry behind which the frames of another state of the same thread begin, or nothing.
+pub const NEXT_STATE: [u64; ENTRY_WORDS] = [0; ENTRY_WORDS];

@@ -19,7 +19,7 @@ use crate::aggregate::{Aggregator, Closed};
 use crate::bpf::reader::Ring;
 use crate::bpf::{Kernel, LoadError, Rings};
 use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
-use crate::profile::{Ending, ImageId, Loss, LossReason, TaskTotals, Timestamp};
+use crate::profile::{AsyncEntry, Ending, ImageId, Loss, LossReason, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
 use crate::wire::{LifecycleEvent, Room, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
@@ -507,7 +507,9 @@ impl Books {
             self.shared.runtimes.python.note_thread(event.image, state, event.thread);
         }
         let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
-        if event.user.addresses.is_empty() || !is_new && !is_cut {
+        // What is not recorded of a name may be another by now, though the record is the same.
+        let has_names = event.tasks.iter().any(AsyncEntry::has_more_name);
+        if event.user.addresses.is_empty() || !is_new && !is_cut && !has_names {
             return;
         }
         let (now, registry) = (Instant::now(), &self.shared.registry);

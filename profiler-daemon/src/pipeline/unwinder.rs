@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use profiler_common::python::asyncio::Asyncio;
-use profiler_common::python::interpreter::Interpreter;
+use profiler_common::python::interpreter::{ASYNCIO, Interpreter};
 use profiler_common::unwind::code::{self, Space};
 use profiler_common::unwind::table::SHARD_WORDS;
 
@@ -352,10 +352,13 @@ impl<M: ProcessMaps> Unwinder<M> {
     /// Tells the kernel half of the Python interpreter in a space, if there is one.
     fn tell_interpreter(&mut self, space: u32, image: &Image) {
         let (pythons, world) = (&self.shared.runtimes.python, self.world.as_ref());
-        let Some(interpreter) = pythons.interpreter(image, world) else { return };
+        let Some(mut interpreter) = pythons.interpreter(image, world) else { return };
         let asyncio = pythons.asyncio(image, world);
-        let told = asyncio.map_or(Ok(()), |asyncio| self.maps.set_asyncio(space, &asyncio));
-        if let Err(error) = told.and_then(|()| self.maps.set_interpreter(space, &interpreter)) {
+        if let Some(Err(error)) = asyncio.map(|asyncio| self.maps.set_asyncio(space, &asyncio)) {
+            tracing::warn!("{error}; stacks of pid {} show no tasks of asyncio", image.id.process.pid);
+            interpreter.flags &= !ASYNCIO;
+        }
+        if let Err(error) = self.maps.set_interpreter(space, &interpreter) {
             tracing::warn!("{error}");
         }
     }

@@ -14,6 +14,13 @@ pub enum AsyncEntry {
     Cut,
 }
 
+impl AsyncEntry {
+    /// Whether it is a task whose name was not recorded whole.
+    pub fn has_more_name(&self) -> bool {
+        matches!(self, Self::Task(task) if task.name != AsyncName::Unreadable && task.name.text().is_none())
+    }
+}
+
 /// A task of asyncio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AsyncTask {

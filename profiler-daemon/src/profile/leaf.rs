@@ -67,17 +67,18 @@ impl<'a> Leaf<'a> {
         let Some(first) = frames.first() else { return Self::Native(UNKNOWN_MODULE) };
         match frames.iter().position(|frame| matches!(frame.kind, FrameKind::Python | FrameKind::Jvm)) {
             _ if first.kind == FrameKind::Kernel => Self::Kernel,
-            Some(at) if frames[at].kind == FrameKind::Python => Self::above_python(&frames[..at], &frames[at]),
+            Some(at) if frames[at].kind == FrameKind::Python => Self::above_python(frames, at),
             Some(0) => Self::Jvm,
             _ => Self::without_python(frames),
         }
     }
 
-    fn above_python(above: &'a [Arc<Frame>], python: &Frame) -> Self {
-        let above = without_loop(above);
+    fn above_python(frames: &'a [Arc<Frame>], at: usize) -> Self {
+        let (above, python) = (without_loop(&frames[..at]), &frames[at]);
         let has_code = above.iter().any(|frame| is_module_code(frame));
-        // Without code above it, the function is a finalizer.
-        if python.activity == Activity::Collecting && has_code || above.iter().any(|frame| is_collector(frame)) {
+        // Without code above it, or with the collector below it, the function is a finalizer.
+        let is_finalizer = || !has_code || frames[at..].iter().any(|frame| is_collector(frame));
+        if above.iter().any(|frame| is_collector(frame)) || python.activity == Activity::Collecting && !is_finalizer() {
             return Self::Gc;
         }
         match above.iter().rev().find(|frame| is_foreign(frame)) {
@@ -189,6 +190,7 @@ mod tests {
             ("interp:visit interp:gc_collect_main python:f", Leaf::Gc),
             ("interp:visit collecting:f", Leaf::Gc),
             ("interp:_PyEval_EvalFrameDefault collecting:finalizer", Leaf::Bytecode),
+            ("lib:libz.so.1 collecting:finalizer interp:gc_collect_main python:f", Leaf::Native("libz.so.1")),
             ("python:finalizer interp:gc_collect_main python:f", Leaf::Bytecode),
             ("jvm:Main.run lib:libjvm.so", Leaf::Jvm),
             ("lib:libnet.so jvm:Main.run", Leaf::Native("libnet.so")),

@@ -7,7 +7,7 @@
 //! A thread that runs code of subinterpreters has a state in each, and the record the frames of one state after the other. Stacks
 //! grow downwards, so the activation with the lowest marker is the innermost, whichever state it belongs to.
 
-use profiler_common::python::ENTRY_WORDS;
+use profiler_common::python::{ENTRY_WORDS, NEXT_STATE};
 
 use super::UserStack;
 use crate::profile::PythonFrame;
@@ -20,6 +20,7 @@ pub(super) fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut V
     let entries = sorted.as_deref().unwrap_or(entries);
     for entry in entries.chunks_exact(ENTRY_WORDS) {
         match *entry {
+            [0, 0, 0] => {}
             [0, marker, _] => {
                 let place = place_of(marker, user);
                 frames[begin..].iter_mut().for_each(|frame| frame.place = place);
@@ -38,19 +39,17 @@ pub(super) fn count_frames(entries: &[u64], first: usize) -> u16 {
     entries.chunks_exact(ENTRY_WORDS).take(first).filter(|entry| entry[0] != 0).count() as u16
 }
 
-/// The entries with the activations from the innermost to the outermost; `None` if they lie so already. What has no marker
-/// stays at the end.
+/// The entries with the activations from the innermost to the outermost; `None` if they are those of one state, which lie
+/// so already, on whatever stacks its frames run. What has no marker stays at the end.
 fn in_order(entries: &[u64]) -> Option<Vec<u64>> {
     let marker_of = |run: &[[u64; ENTRY_WORDS]]| match run.last() {
         Some([0, marker, _]) => *marker,
         _ => u64::MAX,
     };
     let (entries, _) = entries.as_chunks::<ENTRY_WORDS>();
-    let runs = || entries.split_inclusive(|[code, ..]| *code == 0);
-    if runs().is_sorted_by_key(marker_of) {
-        return None;
-    }
-    let mut sorted: Vec<_> = runs().collect();
+    let states = entries.split(|entry| *entry == NEXT_STATE).filter(|state| !state.is_empty());
+    states.clone().nth(1)?;
+    let mut sorted: Vec<_> = states.flat_map(|state| state.split_inclusive(|[code, ..]| *code == 0)).collect();
     sorted.sort_by_key(|run| marker_of(run));
     Some(sorted.into_iter().flatten().flatten().copied().collect())
 }
@@ -85,11 +84,17 @@ mod tests {
 
     #[test]
     fn the_activations_of_several_states_stand_in_the_order_of_the_stack() {
-        let entries = [7, 0, 0, 0, 250, 0, 8, 0, 0, 9, 0, 0, 0, 150, 0];
+        let entries = [7, 0, 0, 0, 250, 0, 0, 0, 0, 8, 0, 0, 9, 0, 0, 0, 150, 0, 0, 0, 0];
         let expected = [(8, Some(0)), (9, Some(0)), (7, Some(1))];
         assert_eq!(places(&entries, Ending::Unreadable), expected);
-        let without_end = [7, 0, 0, 0, 250, 0, 8, 0, 0, 0, 150, 0, 9, 0, 0];
+        let without_end = [7, 0, 0, 0, 250, 0, 0, 0, 0, 8, 0, 0, 0, 150, 0, 9, 0, 0];
         assert_eq!(places(&without_end, Ending::Unreadable), [(8, Some(0)), (7, Some(1)), (9, None)]);
+    }
+
+    #[test]
+    fn the_frames_of_one_state_keep_their_order_on_whatever_stacks_they_run() {
+        let entries = [7, 0, 0, 0, 250, 0, 8, 0, 0, 0, 150, 0, 0, 0, 0];
+        assert_eq!(places(&entries, Ending::Unreadable), [(7, Some(1)), (8, Some(0))]);
     }
 
     #[test]

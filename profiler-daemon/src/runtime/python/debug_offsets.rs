@@ -9,7 +9,7 @@
 use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{CODE_BYTES, FRAME_BYTES, Interpreter, SHIMS};
 
-use super::layout::{self, Instructions, Layout, LockLayout, Place, TextLayout};
+use super::layout::{self, Instructions, Layout, Place, TextLayout};
 use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::version::Version;
@@ -240,11 +240,8 @@ impl Offsets {
         })
     }
 
-    /// The place of the pointer is published, that of the lock's fields is not.
-    fn to_lock(&self) -> Option<LockLayout> {
-        let moved = if self.is_free_threaded { 8 } else { 0 };
-        let place = Place::Interpreter(self.within("interpreter", "ceval_gil", 8)?);
-        Some(LockLayout { place, last_holder: 8 + moved, is_locked: 16 + moved })
+    fn to_lock(&self) -> Option<Place> {
+        Some(Place::Interpreter(self.within("interpreter", "ceval_gil", 8)?))
     }
 }
 

@@ -103,13 +103,15 @@ fn read_python(
     let version = read_version(image, runtime, code_type, memory)?.check()?;
     let (interpreter, layout) = read_layout(runtime, version, memory)?;
     let interpreters = runtime.address.wrapping_add(layout.runtime_interpreters.into());
-    let (lock, flag) = match layout.lock.place {
+    let (lock, flag) = match layout.lock {
         // Threads of a free-threaded interpreter do not wait for it.
         _ if layout.is_free_threaded => (0, 0),
         Place::Runtime(offset) => (runtime.address.wrapping_add(offset.into()), 0),
         Place::Interpreter(offset) => (offset.into(), LOCK_IN_INTERPRETER),
     };
     let (collecting, collecting_flag) = match layout.is_collecting {
+        // There is no lock whose holder collects.
+        _ if layout.is_free_threaded => (0, 0),
         Place::Runtime(offset) => (runtime.address.wrapping_add(offset.into()), 0),
         Place::Interpreter(offset) => (offset.into(), COLLECTING_IN_INTERPRETER),
     };

@@ -31,8 +31,8 @@ pub struct Layout {
     pub instructions: Instructions,
     /// `PyThreadState.native_thread_id`; there is none before 3.11.
     pub native_thread_id: Option<u32>,
-    /// The lock around the interpreter.
-    pub lock: LockLayout,
+    /// The lock around the interpreter: the lock itself in the runtime's state; in an interpreter's, the pointer to it.
+    pub lock: Place,
     /// Whether garbage is being collected, an `int`.
     pub is_collecting: Place,
     /// `_PyRuntimeState.autoTSSkey`: whether the key was made, and in the next four bytes which it is. None from 3.15 on.
@@ -91,17 +91,6 @@ pub enum Place {
     Runtime(u32),
     /// An offset in `PyInterpreterState`.
     Interpreter(u32),
-}
-
-/// The lock around the interpreter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockLayout {
-    /// The lock itself in the runtime's state; in an interpreter's, the pointer to it.
-    pub place: Place,
-    /// The thread state that held it last.
-    pub last_holder: u32,
-    /// Whether it is held, an `int`.
-    pub is_locked: u32,
 }
 
 /// Of 3.8 to 3.11.
@@ -211,18 +200,14 @@ const LAYOUT_3_8: Layout = Layout {
     code_qualified_name: None,
     instructions: Instructions::Counted { code: 48, unit: 1 },
     native_thread_id: None,
-    lock: LockLayout { place: Place::Runtime(1152), last_holder: 8, is_locked: 16 },
+    lock: Place::Runtime(1152),
     is_collecting: Place::Runtime(544),
     thread_key: Some(1392),
     asyncio: None,
 };
 
-const LAYOUT_3_9: Layout = Layout {
-    lock: LockLayout { place: Place::Runtime(352), ..LAYOUT_3_8.lock },
-    is_collecting: Place::Interpreter(816),
-    thread_key: Some(584),
-    ..LAYOUT_3_8
-};
+const LAYOUT_3_9: Layout =
+    Layout { lock: Place::Runtime(352), is_collecting: Place::Interpreter(816), thread_key: Some(584), ..LAYOUT_3_8 };
 
 const LAYOUT_3_10: Layout = Layout { instructions: Instructions::Counted { code: 48, unit: 2 }, ..LAYOUT_3_9 };
 
@@ -231,7 +216,7 @@ const LAYOUT_3_11: Layout = Layout {
     code_qualified_name: Some(128),
     instructions: Instructions::Inline { at: 184 },
     native_thread_id: Some(160),
-    lock: LockLayout { place: Place::Runtime(360), ..LAYOUT_3_8.lock },
+    lock: Place::Runtime(360),
     is_collecting: Place::Interpreter(848),
     thread_key: Some(592),
     ..LAYOUT_3_8
@@ -241,7 +226,7 @@ const LAYOUT_3_12: Layout = Layout {
     text: TEXT,
     instructions: Instructions::Inline { at: 192 },
     native_thread_id: Some(144),
-    lock: LockLayout { place: Place::Interpreter(384), ..LAYOUT_3_8.lock },
+    lock: Place::Interpreter(384),
     is_collecting: Place::Interpreter(312),
     thread_key: Some(1544),
     ..LAYOUT_3_11

@@ -20,7 +20,6 @@ pub mod layout;
 pub mod line_table;
 #[cfg(test)]
 mod live_tests;
-pub mod lock;
 pub mod memory;
 pub mod processes;
 pub mod refusal;

@@ -71,8 +71,8 @@ struct Functions {
     known: HashMap<(u64, u64), Result<Function, Unnamed>>,
     /// Whether the instructions of innermost frames are calls, by code and instruction.
     calls: HashMap<(u64, u64), bool>,
-    /// Names of tasks that the kernel half does not record whole.
-    names: HashMap<AsyncName, String>,
+    /// Names of tasks that the kernel half does not record whole; none where several were met that look the same to it.
+    names: HashMap<AsyncName, Option<String>>,
 }
 
 /// A code object, and its texts as frames share them.
@@ -162,7 +162,7 @@ impl Pythons {
     pub fn task_name(&self, image: ImageId, name: &AsyncName) -> Option<String> {
         name.text().or_else(|| {
             let attached = lock(&self.images).find(&image).cloned()?;
-            lock(&attached.functions).names.get(name).cloned().or_else(|| name.beginning())
+            lock(&attached.functions).names.get(name).cloned().flatten().or_else(|| name.beginning())
         })
     }
 
@@ -278,6 +278,7 @@ impl Functions {
     fn clear(&mut self) {
         self.known.clear();
         self.calls.clear();
+        self.names.clear();
         self.all_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
@@ -294,7 +295,7 @@ impl Functions {
     /// Reads a name that was not recorded whole, if it still lies where it was.
     fn observe_name(&mut self, name: &AsyncName, python: &Python, memory: &ProcessMemory<'_>) {
         let (AsyncName::Ascii { address, length, .. } | AsyncName::Text { address, length }) = *name else { return };
-        if name.text().is_some() || self.names.contains_key(name) {
+        if name.text().is_some() {
             return;
         }
         let (layout, limit) = (&python.layout, limits::PYTHON_NAME_CHARACTERS);
@@ -303,10 +304,20 @@ impl Functions {
                 && name.beginning().is_none_or(|beginning| text.starts_with(&beginning))
         };
         let Some(text) = text::read_text(address, limit, layout, memory).filter(is_same) else { return };
-        if self.names.len() >= limits::ASYNCIO_NAMES {
-            self.names.clear();
+        if let Some(known) = self.names.get_mut(name) {
+            // Another text of the same length came to lie there: which stack shows which cannot be told any more.
+            known.take_if(|known| *known != text);
+            return;
         }
-        self.names.insert(*name, text);
+        let bytes = ENTRY_BYTES + text.len();
+        if self.names.len() >= limits::ASYNCIO_NAMES
+            || self.all_bytes.load(Ordering::Relaxed) + bytes > limits::PYTHON_CODE_BYTES
+        {
+            self.clear();
+        }
+        self.bytes += bytes;
+        self.all_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.names.insert(*name, Some(text));
     }
 
     fn resolve(&self, frame: &PythonFrame) -> Result<PythonFunction, Reason> {

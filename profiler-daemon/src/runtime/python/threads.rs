@@ -78,11 +78,11 @@ pub(super) fn read_wanted(
     let is_told = python.interpreter.has_markers() && !python.interpreter.has_cframes();
     let mut threads: Vec<ThreadFrames> = Vec::new();
     for state in list_states(python, memory, until) {
-        let pointer = memory.read_field(state, python.interpreter.thread_id);
-        let Some(pointer) = pointer.filter(|pointer| wanted.contains(pointer)) else { continue };
         if Instant::now() >= until {
             break;
         }
+        let pointer = memory.read_field(state, python.interpreter.thread_id);
+        let Some(pointer) = pointer.filter(|pointer| wanted.contains(pointer)) else { continue };
         let Some(thread) = read_thread(state, python, memory).filter(|thread| !thread.entries.is_empty()) else {
             continue;
         };

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{env, fs};
 
+use profiler_common::python::interpreter::LOCK_HOLDER;
 use profiler_common::python::stop;
 
-use super::lock::{is_collecting, read_lock};
 use super::threads::{ThreadFrames, read_threads};
 use super::{CodeObject, ProcessMemory, Python, Refusal, detect};
 use crate::process::{Mappings, ProcFile, ProcWorld, World};
@@ -165,11 +165,11 @@ fn check_threads(child: &Running, python: &Python, told: &Told) {
 /// Nobody runs Python while all wait, and the last that did is one of the threads.
 fn check_lock(child: &Running, python: &Python) {
     let memory = ProcessMemory::new(child.0.id(), &ProcWorld);
-    let interpreter = memory.read_u64(python.interpreter.interpreters).unwrap();
-    let lock = read_lock(interpreter, python, &memory).unwrap();
     let states: Vec<_> = read_all(child, python).iter().map(|thread| thread.state).collect();
-    assert!(!lock.is_held && states.contains(&lock.last_holder), "{lock:?} {states:?}");
-    assert_eq!(is_collecting(interpreter, python, &memory), Some(false));
+    let lock = python.interpreter.lock_address(states[0], &mut { memory }).unwrap();
+    let holder = memory.read_u64(lock + LOCK_HOLDER).unwrap();
+    assert!(states.contains(&holder), "{holder:#x} {states:?}");
+    assert!(!python.interpreter.collects(holder, lock, &mut { memory }));
     let key = python.layout.thread_key.and_then(|field| memory.read_field(python.runtime, field));
     let is_made = |key: u64| key as u32 == 1 && key >> 32 < 32;
     assert!(key.is_none_or(is_made) && key.is_some() == (python.layout.version.minor < 15), "{key:?}");
