@@ -10,8 +10,16 @@ pub mod state {
     pub const INTERRUPTIBLE: u32 = 0x1;
     /// Sleeping until an event, whatever signal comes.
     pub const UNINTERRUPTIBLE: u32 = 0x2;
-    /// Stopped by a signal, stopped by a tracer, parked, or frozen.
-    pub const HELD: u32 = 0x4 | 0x8 | 0x40 | 0x8000;
+    /// Stopped by a signal.
+    pub const STOPPED: u32 = 0x4;
+    /// Stopped by a tracer.
+    pub const TRACED: u32 = 0x8;
+    /// Parked.
+    pub const PARKED: u32 = 0x40;
+    /// Frozen.
+    pub const FROZEN: u32 = 0x8000;
+    /// One of these.
+    pub const HELD: u32 = STOPPED | TRACED | PARKED | FROZEN;
     /// The last switch of an exiting thread.
     pub const DEAD: u32 = 0x80;
     /// Uninterruptible, but not counted as load: an idle kernel thread.
@@ -30,7 +38,7 @@ pub mod descriptor {
     pub const LOCAL_SOCKET: u8 = 3;
     /// A pipe or named pipe.
     pub const PIPE: u8 = 4;
-    /// A terminal or another character device.
+    /// A character device other than a terminal.
     pub const CHARACTER: u8 = 5;
     /// A timer.
     pub const TIMER: u8 = 6;
@@ -38,8 +46,16 @@ pub mod descriptor {
     pub const PROCESS: u8 = 7;
     /// An epoll instance.
     pub const EVENTS: u8 = 8;
-    /// Another anonymous descriptor: eventfd, signalfd, inotify.
+    /// Another anonymous descriptor.
     pub const ANONYMOUS: u8 = 9;
+    /// A counter of events (`eventfd`).
+    pub const EVENT_COUNTER: u8 = 10;
+    /// Signals (`signalfd`).
+    pub const SIGNALS: u8 = 11;
+    /// Changes of files (`inotify`).
+    pub const FILE_CHANGES: u8 = 12;
+    /// A terminal.
+    pub const TERMINAL: u8 = 13;
 }
 
 /// What is known of a thread that leaves the CPU voluntarily.
@@ -170,7 +186,14 @@ fn classify_descriptor(kind: u8) -> u8 {
     match kind {
         descriptor::FILE => wait_class::DISK,
         descriptor::SOCKET => wait_class::NET,
-        descriptor::LOCAL_SOCKET | descriptor::PIPE | descriptor::CHARACTER | descriptor::ANONYMOUS => wait_class::IPC,
+        descriptor::LOCAL_SOCKET
+        | descriptor::PIPE
+        | descriptor::CHARACTER
+        | descriptor::TERMINAL
+        | descriptor::ANONYMOUS
+        | descriptor::EVENT_COUNTER
+        | descriptor::SIGNALS
+        | descriptor::FILE_CHANGES => wait_class::IPC,
         descriptor::TIMER => wait_class::SLEEP,
         descriptor::PROCESS => wait_class::CHILD,
         descriptor::EVENTS => wait_class::POLL,

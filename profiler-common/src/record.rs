@@ -123,6 +123,45 @@ pub const FLAG_INTERPRETER_LOCK: u8 = 64;
 /// The thread was collecting the garbage of a Python interpreter.
 pub const FLAG_COLLECTING: u8 = 128;
 
+/// What a wait is for, beyond its class.
+pub mod subject {
+    /// Not known.
+    pub const NONE: u8 = 0;
+    /// The other end of a connection: an address and a port.
+    pub const ADDRESS: u8 = 1;
+    /// A port of this host, on which clients are served.
+    pub const PORT: u8 = 2;
+    /// The process at the other end of a local socket; its pid as of when it connected or listened.
+    pub const PROCESS: u8 = 3;
+    /// An open file: its inode, and the descriptor it was waited on by.
+    pub const FILE: u8 = 4;
+    /// A lock: its address in the memory of the process.
+    pub const LOCK: u8 = 5;
+}
+
+record! {
+    /// What a captured wait was for.
+    pub struct WaitReason {
+        /// The address of a host (an IPv6 address, or an IPv4 address mapped to one).
+        pub address: [u8; 16],
+        /// An inode's number, or the address of a lock.
+        pub object: u64,
+        /// A pid or a descriptor.
+        pub number: u32,
+        /// A port.
+        pub port: u16,
+        /// One of [`subject`].
+        pub subject: u8,
+        /// One of [`crate::wait_detail`].
+        pub detail: u8,
+    }
+}
+
+impl WaitReason {
+    /// Nothing known.
+    pub const NONE: Self = Self { address: [0; 16], object: 0, number: 0, port: 0, subject: subject::NONE, detail: 0 };
+}
+
 record! {
     /// Precedes the addresses of one captured stack: kernel frames, then user frames, then Python frames, leaf first.
     ///
@@ -150,6 +189,8 @@ record! {
         pub python_thread: u64,
         /// With [`FLAG_INTERPRETER_LOCK`]: that of the thread that held the lock when the wait began.
         pub lock_holder: u64,
+        /// What the wait was for.
+        pub reason: WaitReason,
         /// How many kernel addresses follow.
         pub kernel_frames: u16,
         /// How many user addresses follow them.
@@ -234,6 +275,8 @@ record! {
         pub waits_since_ns: u64,
         /// The thread pointer, by which user space knows the thread.
         pub thread_pointer: u64,
+        /// What the wait in progress is for.
+        pub reason: WaitReason,
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a system call can wait for: the closed list of kinds. The user half maps the numbers of its architecture to them.
+//! What a system call can wait for: the closed list of kinds, and what it does there. The user half maps the numbers of its
+//! architecture to them.
 
 /// Not classified, or not in a system call.
 pub const UNKNOWN: u8 = 0;
@@ -34,3 +35,43 @@ pub const FILE_LOCK: u8 = 14;
 pub const FCNTL: u8 = 15;
 /// Changes the address space (`mmap`, `munmap`, `madvise`).
 pub const MEMORY: u8 = 16;
+
+/// What a system call of a kind does, where that tells more about its wait.
+pub mod operation {
+    /// Nothing that matters.
+    pub const NONE: u8 = 0;
+    /// Reads or receives.
+    pub const READ: u8 = 1;
+    /// Writes or sends.
+    pub const WRITE: u8 = 2;
+    /// Accepts a connection.
+    pub const ACCEPT: u8 = 3;
+    /// Makes a connection.
+    pub const CONNECT: u8 = 4;
+    /// Writes the file in the first argument to disk.
+    pub const SYNC: u8 = 5;
+    /// Waits for a signal.
+    pub const SIGNAL: u8 = 6;
+    /// Waits for a semaphore.
+    pub const SEMAPHORE: u8 = 7;
+}
+
+const KIND_BITS: u8 = 5;
+const _: () = assert!(MEMORY < 1 << KIND_BITS && operation::SEMAPHORE < 1 << (8 - KIND_BITS));
+
+/// Kind and operation in one byte.
+pub const fn pack(kind: u8, operation: u8) -> u8 {
+    kind | operation << KIND_BITS
+}
+
+/// The kind of a packed byte.
+#[inline(always)]
+pub const fn kind_of(packed: u8) -> u8 {
+    packed & ((1 << KIND_BITS) - 1)
+}
+
+/// The operation of a packed byte.
+#[inline(always)]
+pub const fn operation_of(packed: u8) -> u8 {
+    packed >> KIND_BITS
+}

@@ -9,6 +9,7 @@ mod maps;
 mod memory;
 mod offsets;
 mod python;
+mod reasons;
 mod selection;
 mod stacks;
 mod switches;

@@ -44,8 +44,8 @@ pub fn control(bit: u32) -> bool {
     CONTROL.get(0).is_some_and(|bits| bits & bit != 0)
 }
 
-/// The kind of a system call.
+/// The kind and operation of a system call, packed.
 #[inline(always)]
-pub fn syscall_kind(number: i32) -> u8 {
+pub fn syscall(number: i32) -> u8 {
     SYSCALLS.get(number as u32).copied().unwrap_or(profiler_common::syscall::UNKNOWN)
 }

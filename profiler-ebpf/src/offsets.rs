@@ -100,17 +100,57 @@ globals! {
     REGS_ARGUMENT1 / regs_argument1: u32 = ABSENT;
     /// The third argument.
     REGS_ARGUMENT2 / regs_argument2: u32 = ABSENT;
+    /// The fourth argument.
+    REGS_ARGUMENT3 / regs_argument3: u32 = ABSENT;
     /// Where `pt_regs` lies above `task_struct.stack`.
     #[cfg_attr(feature = "storage", expect(dead_code))]
     STACK_REGS / stack_regs: u32 = ABSENT;
     /// Whether `sched_switch` hands the previous state as its fourth argument (Linux 5.18 on).
     HAS_PREVIOUS_STATE / has_previous_state: u32 = 0;
+    /// `sock.__sk_common.skc_state`.
+    SOCK_STATE / sock_state: u32 = ABSENT;
+    /// `sock.__sk_common.skc_num`.
+    SOCK_PORT / sock_port: u32 = ABSENT;
+    /// `sock.__sk_common.skc_dport`.
+    SOCK_PEER_PORT / sock_peer_port: u32 = ABSENT;
+    /// `sock.__sk_common.skc_daddr`.
+    SOCK_PEER_ADDRESS4 / sock_peer_address4: u32 = ABSENT;
+    /// `sock.__sk_common.skc_v6_daddr`.
+    SOCK_PEER_ADDRESS6 / sock_peer_address6: u32 = ABSENT;
+    /// `sock.sk_protocol`.
+    SOCK_PROTOCOL / sock_protocol: u32 = ABSENT;
+    /// `sock.sk_peer_pid`.
+    SOCK_PEER_PID / sock_peer_pid: u32 = ABSENT;
+    /// `pid.numbers`.
+    PID_NUMBERS / pid_numbers: u32 = ABSENT;
+    /// `unix_sock.addr`.
+    LOCAL_SOCK_ADDRESS / local_sock_address: u32 = ABSENT;
+    /// `inet_connection_sock.icsk_bind_hash`.
+    CONNECTION_BIND / connection_bind: u32 = ABSENT;
+    /// `inet_bind_bucket.fastreuse`.
+    BIND_REUSE / bind_reuse: u32 = ABSENT;
+    /// `eventpoll.rdllist`.
+    EVENTS_READY / events_ready: u32 = ABSENT;
+    /// `epitem.rdllink`.
+    EVENT_READY_LINK / event_ready_link: u32 = ABSENT;
+    /// `epitem.ffd.file`.
+    EVENT_FILE / event_file: u32 = ABSENT;
+    /// `inode.i_rdev`.
+    INODE_DEVICE / inode_device: u32 = ABSENT;
+    /// `inode.i_ino`.
+    INODE_NUMBER / inode_number: u32 = ABSENT;
     /// The address of `ep_eventpoll_poll`, or zero.
     EVENTS_POLL / events_poll: u64 = 0;
     /// The address of `timerfd_poll`, or zero.
     TIMER_POLL / timer_poll: u64 = 0;
     /// The address of `pidfd_poll`, or zero.
     PROCESS_POLL / process_poll: u64 = 0;
+    /// The address of `eventfd_poll`, or zero.
+    EVENT_COUNTER_POLL / event_counter_poll: u64 = 0;
+    /// The address of `signalfd_poll`, or zero.
+    SIGNALS_POLL / signals_poll: u64 = 0;
+    /// The address of `inotify_poll`, or zero.
+    FILE_CHANGES_POLL / file_changes_poll: u64 = 0;
     /// The nanoseconds between two on-CPU samples of one CPU.
     CPU_PERIOD_NS / cpu_period_ns: u64 = 10_309_278;
     /// T: the mean off-CPU nanoseconds between two captured waits of one thread.

@@ -9,14 +9,14 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
 use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
 use profiler_common::python::ENTRY_WORDS;
-use profiler_common::record::{self, FLAG_COLLECTING, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader};
+use profiler_common::record::{self, FLAG_COLLECTING, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader, WaitReason};
 use profiler_common::unwind::stop;
 
 use crate::python::PythonWalk;
 use crate::task::Task;
 use crate::threads::{self, Thread};
 use crate::user_stack::{ROOM_WORDS, Walk};
-use crate::{maps, offsets};
+use crate::{maps, offsets, reasons};
 
 /// Room for one record and the state of its walk, too large for the program's own stack.
 #[repr(C)]
@@ -100,6 +100,10 @@ pub fn capture(context: &impl EbpfContext, thread: &Thread, capture: Capture) {
     maps::count(record::COUNTER_STACK_WALKS);
     let kernel = walk_kernel(context.as_ptr(), room);
     fill_header(room, thread, capture, kernel);
+    if capture.kind == record::STACK_OFF_CPU {
+        let mut cache = thread.descriptor;
+        reasons::write(Task::current(), thread, thread.ledger.account, &mut cache, true, &mut room.header.reason);
+    }
     room.python.skip();
     if thread.kernel_thread != 0 {
         room.walk.skip();
@@ -200,6 +204,7 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
         period_ns: capture.period_ns,
         python_thread: 0,
         lock_holder: 0,
+        reason: WaitReason::NONE,
         kernel_frames: kernel as u16,
         user_frames: 0,
         kind: capture.kind,

@@ -238,4 +238,10 @@ impl Registers {
     pub fn argument2(self) -> u64 {
         memory::kernel(self.0, offsets::regs_argument2())
     }
+
+    /// The fourth argument.
+    #[inline(always)]
+    pub fn argument3(self) -> u64 {
+        memory::kernel(self.0, offsets::regs_argument3())
+    }
 }

@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::bpf_seq_write;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use profiler_common::classify::state;
+use profiler_common::descriptor_cache::DescriptorCache;
 use profiler_common::ledger::{Ledger, Opening, phase};
 use profiler_common::record::{
     FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, LIFECYCLE_IDENTITY_END, Snapshot,
@@ -18,7 +19,7 @@ use crate::python::PythonThread;
 use crate::selection::{self, Opener};
 use crate::task::Task;
 use crate::threads::{self, Thread};
-use crate::{code, lifecycle, maps, switches};
+use crate::{code, lifecycle, maps, reasons, switches};
 
 /// `child` was created by `parent` and has not run yet.
 #[inline(always)]
@@ -203,6 +204,9 @@ fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
     snapshot.waits_for = u32::from(room.ledger.account);
     snapshot.waits_since_ns = if is_off { room.ledger.since_ns } else { 0 };
     snapshot.thread_pointer = task.thread_pointer();
+    let account = if is_off { room.ledger.account } else { account::RUNQ };
+    let mut cache = DescriptorCache::EMPTY;
+    reasons::write(task, thread, account, &mut cache, false, &mut snapshot.reason);
     let bytes = size_of::<Snapshot>() as u32;
     // SAFETY: the verifier checks the sequence file and the room. A full sequence makes the kernel visit the task again.
     unsafe { bpf_seq_write((*meta).seq, core::ptr::from_mut(snapshot).cast::<c_void>(), bytes) };

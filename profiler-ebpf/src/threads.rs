@@ -48,7 +48,8 @@ pub struct Thread {
     pub kernel_thread: u32,
     /// Odd while the books are being written.
     sequence: u32,
-    padding: u32,
+    /// The state bits with which it left the CPU last, if it was blocked.
+    pub left_state: u32,
 }
 
 impl Thread {
@@ -128,7 +129,7 @@ pub fn create(task: Task, scratch: &mut Thread, opening: Opening, exec_ns: u64) 
     scratch.announced = 0;
     scratch.kernel_thread = u32::from(task.is_kernel_thread());
     scratch.sequence = 0;
-    scratch.padding = 0;
+    scratch.left_state = 0;
     // SAFETY: as in `find`.
     let thread = unsafe { backend::create(task, scratch).as_mut() };
     if thread.is_none() {

@@ -31,6 +31,7 @@ pub fn cause(task: Task, thread: &mut Thread, state: u32, preempted: bool, curre
         }
         return Cause { account: account::RUNQ, flags: FLAG_INVOLUNTARY | kernel };
     }
+    thread.left_state = state;
     let blocked = blocked(task, thread, state, current);
     let verdict = classify(&blocked);
     let lock = if blocked.interpreter_lock && verdict.class == wait_class::LOCK { FLAG_INTERPRETER_LOCK } else { 0 };
@@ -65,10 +66,10 @@ fn add_syscall(blocked: &mut Blocked, task: Task, thread: &mut Thread, current: 
     if number < 0 || task.in_compat_syscall() {
         return;
     }
-    blocked.syscall = maps::syscall_kind(number);
+    blocked.syscall = syscall::kind_of(maps::syscall(number));
     match blocked.syscall {
         syscall::DESCRIPTOR | syscall::TRANSFER => {
-            blocked.descriptor = descriptors::kind_of(task, thread, registers.argument0() as u32);
+            blocked.descriptor = descriptors::kind_of(task, &mut thread.descriptor, registers.argument0() as u32);
         }
         syscall::FUTEX => {
             blocked.argument1 = registers.argument1();
@@ -93,5 +94,5 @@ fn add_poll(blocked: &mut Blocked, task: Task, thread: &mut Thread, registers: R
         return;
     }
     let number = memory::user::<u32>(registers.argument0());
-    blocked.descriptor = descriptors::kind_of(task, thread, number);
+    blocked.descriptor = descriptors::kind_of(task, &mut thread.descriptor, number);
 }

@@ -1,6 +1,6 @@
 //! Records of captured stacks as the kernel half writes them.
 
-use profiler_common::record::{Identity, STACK_OFF_CPU, STACK_ON_CPU, StackHeader};
+use profiler_common::record::{Identity, STACK_OFF_CPU, STACK_ON_CPU, StackHeader, WaitReason};
 use profiler_common::wait_class;
 
 /// T, in nanoseconds.
@@ -36,6 +36,7 @@ fn header(kind: u8, at: u64) -> StackHeader {
         period_ns: PERIOD_NS,
         python_thread: 0,
         lock_holder: 0,
+        reason: WaitReason::NONE,
         kernel_frames: KERNEL_FRAMES,
         user_frames: USER_FRAMES,
         kind,

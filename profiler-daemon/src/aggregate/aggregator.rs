@@ -441,7 +441,7 @@ mod tests {
     use profiler_common::wait_class;
 
     use super::*;
-    use crate::profile::{ImageId, PythonEnding};
+    use crate::profile::{ImageId, PythonEnding, WaitReason};
     use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
@@ -471,6 +471,7 @@ mod tests {
             python_thread: None,
             lock_holder: None,
             collecting: false,
+            reason: WaitReason::default(),
         }
     }
 

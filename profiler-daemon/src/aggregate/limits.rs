@@ -9,3 +9,7 @@ pub(super) const AMENDING_STACKS: usize = STACKS;
 
 /// Window edges remembered, so that a long wait can be cut at them. Parts of a wait before the oldest edge are dropped.
 pub(super) const EDGES: usize = 4096;
+
+/// What threads of a window wait for, told apart: files, peers and locks by process. Waits for others have only a class and
+/// a detail.
+pub(super) const SUBJECTS: usize = 4096;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass,
+    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass, WaitReason,
 };
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
@@ -57,6 +57,8 @@ pub struct RawStack {
     pub collecting: bool,
     /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.
     pub lock_holder: Option<u64>,
+    /// Of a wait, what it was for.
+    pub reason: WaitReason,
 }
 
 /// What a raw sample's thread was doing; the kind of code is known only after symbolization.

@@ -1,16 +1,16 @@
 //! One window in the making.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use indexmap::{Equivalent, IndexMap};
 
-use super::limits::STACKS;
+use super::limits::{STACKS, SUBJECTS};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Task, TaskTotals, ThreadId,
-    TimeRange,
+    AsyncEntry, Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals,
+    ThreadId, TimeRange, WaitReason,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -24,6 +24,8 @@ pub(super) struct Window {
     stacks: IndexMap<RawStack, ()>,
     samples: IndexMap<SampleKey, Estimate>,
     totals: HashMap<u32, TaskTotals>,
+    /// What threads waited for.
+    subjects: HashSet<(ProcessId, Subject)>,
     loss: Loss,
 }
 
@@ -57,6 +59,7 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) task_frames: u16,
     pub(super) lock_holder: Option<u64>,
     pub(super) collecting: bool,
+    pub(super) reason: WaitReason,
 }
 
 impl<'a> BorrowedStack<'a> {
@@ -74,6 +77,7 @@ impl<'a> BorrowedStack<'a> {
             task_frames: event.task_frames,
             lock_holder: event.lock_holder,
             collecting: event.collecting,
+            reason: event.reason,
         }
     }
 
@@ -91,6 +95,7 @@ impl<'a> BorrowedStack<'a> {
             task_frames: self.task_frames,
             lock_holder: self.lock_holder,
             collecting: self.collecting,
+            reason: self.reason,
         }
     }
 }
@@ -100,6 +105,7 @@ impl Hash for BorrowedStack<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
         (self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder, self.collecting).hash(state);
+        self.reason.hash(state);
     }
 }
 
@@ -109,6 +115,7 @@ impl Equivalent<RawStack> for BorrowedStack<'_> {
             == (key.image, key.on_cpu, key.has_gap, key.ending, key.python_ending)
             && (self.lock_holder, self.collecting, self.task_frames)
                 == (key.lock_holder, key.collecting, key.task_frames)
+            && self.reason == key.reason
             && *self.tasks == *key.tasks
             && *self.python == *key.python
             && *self.kernel == *key.kernel
@@ -146,6 +153,7 @@ impl Window {
 
     /// The index of a stack, and whether it is new; `None` if the window is full.
     pub(super) fn intern_stack(&mut self, stack: BorrowedStack<'_>) -> Option<(u32, bool)> {
+        let stack = self.with_known_subject(stack);
         if let Some(index) = self.stacks.get_index_of(&stack) {
             return Some((index as u32, false));
         }
@@ -155,6 +163,19 @@ impl Window {
         }
         let owned = stack.to_owned_stack();
         Some((self.stacks.insert_full(owned, ()).0 as u32, true))
+    }
+
+    /// The stack without what its wait was for, if a window tells no more of these apart.
+    fn with_known_subject<'a>(&mut self, stack: BorrowedStack<'a>) -> BorrowedStack<'a> {
+        let Some(subject) = stack.reason.subject.map(|subject| (stack.image.process, subject)) else { return stack };
+        if self.subjects.contains(&subject) {
+            return stack;
+        }
+        if self.subjects.len() < SUBJECTS {
+            self.subjects.insert(subject);
+            return stack;
+        }
+        BorrowedStack { reason: WaitReason { subject: None, ..stack.reason }, ..stack }
     }
 
     /// Adds the part of a capture that is in one state.
@@ -234,6 +255,7 @@ mod tests {
             task_frames: 0,
             lock_holder: None,
             collecting: false,
+            reason: WaitReason::default(),
         };
         let mut window = Window::default();
         assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-const WANTED: [&str; 3] = ["ep_eventpoll_poll", "timerfd_poll", "pidfd_poll"];
+const WANTED: [&str; 6] =
+    ["ep_eventpoll_poll", "timerfd_poll", "pidfd_poll", "eventfd_poll", "signalfd_poll", "inotify_poll"];
 const SWITCH_IN: &str = "finish_task_switch";
 
 /// The kernel functions of interest.
@@ -74,7 +75,8 @@ mod tests {
 
     #[test]
     fn nothing_is_read_beyond_the_last_symbol_of_interest() {
-        let text = "1 t finish_task_switch\n2 T timerfd_poll\n3 T pidfd_poll\n4 T ep_eventpoll_poll\n5 T later\n";
+        let wanted: String = WANTED.iter().map(|name| format!("1 T {name}\n")).collect();
+        let text = format!("1 t finish_task_switch\n{wanted}5 T later\n");
         let mut lines = text.as_bytes();
         assert!(KernelSymbols::parse(&mut lines).is_complete());
         assert_eq!(lines, b"5 T later\n");

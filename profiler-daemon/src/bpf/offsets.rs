@@ -47,6 +47,22 @@ const FIELDS: &[Row] = &[
     ("OPERATIONS_POLL", "file_operations", &["poll"], Required),
     ("SOCKET_SOCK", "socket", &["sk"], Required),
     ("SOCK_FAMILY", "sock", &["__sk_common", "skc_family"], Required),
+    ("SOCK_STATE", "sock", &["__sk_common", "skc_state"], Required),
+    ("SOCK_PORT", "sock", &["__sk_common", "skc_num"], Required),
+    ("SOCK_PEER_PORT", "sock", &["__sk_common", "skc_dport"], Required),
+    ("SOCK_PEER_ADDRESS4", "sock", &["__sk_common", "skc_daddr"], Required),
+    ("SOCK_PEER_ADDRESS6", "sock", &["__sk_common", "skc_v6_daddr"], Optional),
+    ("SOCK_PROTOCOL", "sock", &["sk_protocol"], Required),
+    ("SOCK_PEER_PID", "sock", &["sk_peer_pid"], Required),
+    ("PID_NUMBERS", "pid", &["numbers"], Required),
+    ("LOCAL_SOCK_ADDRESS", "unix_sock", &["addr"], Optional),
+    ("CONNECTION_BIND", "inet_connection_sock", &["icsk_bind_hash"], Optional),
+    ("BIND_REUSE", "inet_bind_bucket", &["fastreuse"], Optional),
+    ("EVENTS_READY", "eventpoll", &["rdllist"], Optional),
+    ("EVENT_READY_LINK", "epitem", &["rdllink"], Optional),
+    ("EVENT_FILE", "epitem", &["ffd", "file"], Optional),
+    ("INODE_DEVICE", "inode", &["i_rdev"], Required),
+    ("INODE_NUMBER", "inode", &["i_ino"], Required),
 ];
 
 /// A struct and the path to a field in it.
@@ -64,6 +80,16 @@ const ALTERNATIVES: &[(&str, &[Candidate])] = &[
 const BITS: &[(&str, &str, &str)] = &[
     ("TASK_IN_IOWAIT", "TASK_IN_IOWAIT_MASK", "in_iowait"),
     ("TASK_IN_MEMSTALL", "TASK_IN_MEMSTALL_MASK", "in_memstall"),
+];
+
+/// The functions that tell kinds of descriptors apart.
+const POLL_FUNCTIONS: &[(&str, &str)] = &[
+    ("EVENTS_POLL", "ep_eventpoll_poll"),
+    ("TIMER_POLL", "timerfd_poll"),
+    ("PROCESS_POLL", "pidfd_poll"),
+    ("EVENT_COUNTER_POLL", "eventfd_poll"),
+    ("SIGNALS_POLL", "signalfd_poll"),
+    ("FILE_CHANGES_POLL", "inotify_poll"),
 ];
 
 /// What the kernel half is told about this kernel.
@@ -119,7 +145,9 @@ impl Offsets {
     /// System call arguments after the first, and where the registers lie on the kernel stack.
     fn add_registers(&mut self, btf: &Btf) {
         let general = btf.field("pt_regs", &["regs"]).map(|field| field.byte);
-        for (global, name, index) in [("REGS_ARGUMENT1", "si", 1), ("REGS_ARGUMENT2", "dx", 2)] {
+        for (global, name, index) in
+            [("REGS_ARGUMENT1", "si", 1), ("REGS_ARGUMENT2", "dx", 2), ("REGS_ARGUMENT3", "r10", 3)]
+        {
             let named = btf.field("pt_regs", &[name]).map(|field| field.byte);
             self.add(global, named.or(general.map(|start| start + index * 8)), Required);
         }
@@ -128,9 +156,7 @@ impl Offsets {
     }
 
     fn add_symbols(&mut self, symbols: &KernelSymbols) {
-        for (global, symbol) in
-            [("EVENTS_POLL", "ep_eventpoll_poll"), ("TIMER_POLL", "timerfd_poll"), ("PROCESS_POLL", "pidfd_poll")]
-        {
+        for (global, symbol) in POLL_FUNCTIONS {
             self.addresses.push((global, symbols.address(symbol).unwrap_or_default()));
         }
     }

@@ -503,6 +503,9 @@ impl Books {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
+        if let Some(subject) = event.reason.subject.filter(|_| is_new) {
+            self.shared.registry.subjects().observe(event.process, subject, &ProcWorld);
+        }
         if let Some(state) = event.python_thread {
             self.shared.runtimes.python.note_thread(event.image, state, event.thread);
         }

@@ -97,6 +97,7 @@ impl Seen {
             task_frames: 0,
             lock_holder: None,
             collecting: false,
+            reason: self.wait.reason,
         };
         let WaitInProgress { class, since_ns, .. } = self.wait;
         let (process, thread, at_ns) = (self.image.process, self.thread, self.at_ns);

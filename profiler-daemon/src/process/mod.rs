@@ -17,6 +17,7 @@ pub mod recent;
 pub mod registry;
 pub mod selection;
 pub mod stat;
+pub mod subjects;
 pub mod vdso;
 mod world;
 
@@ -28,7 +29,8 @@ pub use pause::Pause;
 pub use recent::RecentMap;
 pub use registry::Registry;
 pub use selection::{comm_equals, matches, resolve};
-pub use world::{ProcFile, ProcWorld, World, in_initial_pid_namespace};
+pub use subjects::Subjects;
+pub use world::{OpenFile, ProcFile, ProcWorld, World, in_initial_pid_namespace};
 
 use std::io;
 

@@ -13,6 +13,7 @@ use super::limits;
 use super::maps::Address;
 use super::pause::Pause;
 use super::recent::RecentMap;
+use super::subjects::Subjects;
 use super::world::World;
 use crate::profile::ImageId;
 
@@ -20,6 +21,7 @@ use crate::profile::ImageId;
 #[derive(Debug)]
 pub struct Registry {
     executables: Executables,
+    subjects: Subjects,
     books: Mutex<Books>,
 }
 
@@ -54,7 +56,13 @@ impl Registry {
 
     /// A registry of at most `images` images.
     pub fn with_capacity(images: usize, executables: Executables) -> Self {
-        Self { executables, books: Mutex::new(Books { images: RecentMap::new(images), bytes: 0, window: 0 }) }
+        let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
+        Self { executables, subjects: Subjects::default(), books: Mutex::new(books) }
+    }
+
+    /// The names of what threads wait for.
+    pub fn subjects(&self) -> &Subjects {
+        &self.subjects
     }
 
     /// The image, read now if it was never seen. `None` if its process was gone before it could be read.

@@ -53,6 +53,15 @@ impl ProcFile {
     }
 }
 
+/// An open file of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenFile {
+    /// The number of its inode.
+    pub inode: u64,
+    /// Its path as the process sees it, or what the kernel calls it.
+    pub path: PathBuf,
+}
+
 /// What the daemon asks of processes. Errors of kind `NotFound` mean that the process or the file is gone.
 pub trait World: Send + Sync {
     /// The pids of all processes.
@@ -81,6 +90,11 @@ pub trait World: Send + Sync {
     fn open_each_as(&self, pid: u32, paths: &[PathBuf], reader: Reader) -> io::Result<Vec<Option<File>>> {
         let _ = reader;
         Ok(paths.iter().map(|path| self.open_below_root(pid, path).ok()).collect())
+    }
+    /// What an open descriptor of the process refers to.
+    fn open_file(&self, pid: u32, descriptor: u32) -> io::Result<OpenFile> {
+        let _ = (pid, descriptor);
+        Err(io::ErrorKind::NotFound.into())
     }
     /// Those of the files that [`Self::open_below_root`] would open, in their order.
     fn open_each_below_root(&self, pid: u32, paths: &[PathBuf]) -> io::Result<Vec<File>> {
@@ -140,6 +154,14 @@ impl World for ProcWorld {
 
     fn open_below_root(&self, pid: u32, path: &Path) -> io::Result<File> {
         Root::open(pid, self.mounts(pid)?)?.open_file(path)
+    }
+
+    /// Asks the file itself nothing, whose server may not answer. Before Linux 5.14 the kernel does not tell the inode.
+    fn open_file(&self, pid: u32, descriptor: u32) -> io::Result<OpenFile> {
+        let path = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))?;
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))?;
+        let inode = info.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok());
+        Ok(OpenFile { inode: inode.ok_or(io::ErrorKind::Unsupported)?, path })
     }
 
     fn working_directory(&self, pid: u32) -> io::Result<PathBuf> {

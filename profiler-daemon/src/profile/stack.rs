@@ -9,19 +9,26 @@ use super::{Frame, WaitDetail};
 pub struct Stack {
     /// The frames, leaf first, interned so that windows share them.
     pub frames: Arc<[Arc<Frame>]>,
-    /// What a wait on this stack is, if the frames tell it better than the kernel.
+    /// What a wait on this stack is, if more is known than its class.
     pub wait: Option<WaitDetail>,
+    /// Whom or what it is for. Untrusted text.
+    pub subject: Option<Arc<str>>,
 }
 
 impl Stack {
     /// A stack of the given frames, leaf first.
     pub fn new(frames: impl Into<Arc<[Arc<Frame>]>>) -> Self {
-        Self { frames: frames.into(), wait: None }
+        Self { frames: frames.into(), wait: None, subject: None }
     }
 
     /// The same stack, of a wait of this kind.
     pub fn with_wait(self, wait: Option<WaitDetail>) -> Self {
         Self { wait, ..self }
+    }
+
+    /// The same stack, of a wait for this.
+    pub fn with_subject(self, subject: Option<Arc<str>>) -> Self {
+        Self { subject, ..self }
     }
 
     /// The frames, leaf first.

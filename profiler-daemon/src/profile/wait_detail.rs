@@ -1,8 +1,10 @@
-//! What a wait is, seen from the frames of a language: finer than the class the kernel can tell, or another one.
+//! What a wait is beyond its class: told by the kernel half, or by the frames of a language, which may tell another class.
+
+use profiler_common::wait_detail::DETAILS;
 
 use super::WaitClass;
 
-/// A kind of wait that frames tell.
+/// A kind of wait within a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaitDetail {
     /// The class it counts as.
@@ -14,6 +16,12 @@ pub struct WaitDetail {
 }
 
 impl WaitDetail {
+    /// The detail of a number written by the kernel half; `None` for none, or one it does not know.
+    pub fn from_number(number: u8) -> Option<Self> {
+        let detail = DETAILS.get(usize::from(number)).filter(|detail| !detail.name.is_empty())?;
+        Some(Self { class: WaitClass::from_number(detail.class), name: detail.name, idle: detail.idle })
+    }
+
     /// Whether a wait the kernel classifies so can be this one. What it knows of files, sockets and faults stands; a lock and a
     /// condition look alike to it.
     pub fn refines(&self, class: WaitClass) -> bool {

@@ -33,6 +33,7 @@ use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World};
 use crate::profile::{
     CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
+    WaitClass, WaitDetail,
 };
 use crate::runtime::Runtimes;
 use crate::runtime::python::waits;
@@ -117,7 +118,8 @@ impl Symbolizer {
             if let Some(holder) = stack.lock_holder {
                 frames.insert(0, self.lock_marker(stack.image, holder, &names));
             }
-            book.add(frames, stack, image.as_deref());
+            let subject = stack.reason.subject.and_then(|of| registry.subjects().name(stack.image.process, of));
+            book.add(frames, stack, image.as_deref(), subject);
         }
         if let Some(sources) = &mut self.sources {
             sources.end_window();
@@ -172,12 +174,15 @@ impl Symbolizer {
     }
 }
 
+/// The frames of a stack, and what its wait is and is for.
+type StackKey = (Vec<*const Frame>, Option<WaitDetail>, Option<Arc<str>>);
+
 /// The distinct stacks of a window, and what became of each raw one.
 #[derive(Debug, Default)]
 struct StackBook {
     stacks: Vec<Stack>,
     /// Equal frames are mostly the same allocation; where they are not, the stack appears twice, which does no harm.
-    known: HashMap<Vec<*const Frame>, u32>,
+    known: HashMap<StackKey, u32>,
     entries: Vec<StackEntry>,
 }
 
@@ -188,13 +193,28 @@ struct StackEntry {
     process_gone: bool,
 }
 
+/// What a wait is. The kernel knows what it waited on, and what ended the wait of an event loop; between locks and conditions,
+/// frames know better.
+fn wait_detail(frames: &[Arc<Frame>], raw: &RawStack) -> Option<WaitDetail> {
+    if raw.lock_holder.is_some() {
+        return Some(waits::GIL);
+    }
+    let of_threads = |detail: &WaitDetail| matches!(detail.class, WaitClass::Lock | WaitClass::Sync);
+    let told = raw.reason.detail;
+    if told.is_some_and(|detail| !of_threads(&detail)) {
+        return told;
+    }
+    waits::detail_of(frames).copied().or(told)
+}
+
 impl StackBook {
-    fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>) {
+    fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>, subject: Option<Arc<str>>) {
         let code = code_kind(&frames, image);
-        let key = frames.iter().map(Arc::as_ptr).collect();
+        let addresses = frames.iter().map(Arc::as_ptr).collect();
+        let key = (addresses, raw.reason.detail, subject.clone());
         let stack = *self.known.entry(key).or_insert_with(|| {
-            let wait = raw.lock_holder.map_or_else(|| waits::detail_of(&frames).copied(), |_| Some(waits::GIL));
-            self.stacks.push(Stack::new(frames).with_wait(wait));
+            let wait = wait_detail(&frames, raw);
+            self.stacks.push(Stack::new(frames).with_wait(wait).with_subject(subject));
             (self.stacks.len() - 1) as u32
         });
         let process_gone = image.is_none() && !raw.user.is_empty();

@@ -9,7 +9,7 @@ use crate::process::image::read_stat;
 use crate::process::stat::TICK_NS;
 use crate::process::vdso::VDSO_MODULE;
 use crate::process::{MappingKind, ProcWorld};
-use crate::profile::{Ending, ImageId, Name, PythonEnding, Task, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, Name, PythonEnding, Task, ThreadId, WaitClass, WaitReason};
 
 const ADDRESS: u64 = 0x7f81_0710_d7e0;
 
@@ -61,6 +61,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         task_frames: 0,
         lock_holder: None,
         collecting: false,
+        reason: WaitReason::default(),
         ending: Ending::Complete,
     }
 }

@@ -1,11 +1,13 @@
 //! Bytes of the rings into events. The only place where the kernel half's words are translated.
 
+use std::net::Ipv6Addr;
+
 use profiler_common::limits::LEAF_FRAMES;
 use profiler_common::python::{self, ENTRY_WORDS};
 use profiler_common::record::{
     self, FLAG_COLLECTING, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS,
     FLAG_THROTTLED, Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot,
-    StackHeader, account,
+    StackHeader, account, subject,
 };
 use profiler_common::unwind::stop;
 
@@ -15,7 +17,7 @@ use super::{
     Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
     WaitInProgress,
 };
-use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, ThreadId, WaitClass};
+use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, Subject, ThreadId, WaitClass, WaitDetail, WaitReason};
 
 /// Decodes one record of the ring of stacks; `None` if it is malformed. Frames that do not lie in order are put in order
 /// in `room`, and Python frames in the places of the native frames that ran them.
@@ -48,6 +50,7 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         python: &room.python,
         python_thread: (header.python_thread != 0).then_some(header.python_thread),
         collecting: header.flags & FLAG_COLLECTING != 0,
+        reason: decode_reason(&header.reason),
         lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
         python_ending: decode_python_ending(header.python_stop),
         tasks: &room.tasks,
@@ -125,6 +128,19 @@ fn decode_cause(header: &StackHeader) -> OffCpuCause {
     }
 }
 
+fn decode_reason(reason: &record::WaitReason) -> WaitReason {
+    let address = Ipv6Addr::from(reason.address).to_canonical();
+    let subject = match reason.subject {
+        subject::ADDRESS => Some(Subject::Address((address, reason.port).into())),
+        subject::PORT => Some(Subject::Port(reason.port)),
+        subject::PROCESS => Some(Subject::Process(reason.number)),
+        subject::FILE => Some(Subject::File { inode: reason.object, descriptor: reason.number }),
+        subject::LOCK => Some(Subject::Lock(reason.object)),
+        _ => None,
+    };
+    WaitReason { detail: WaitDetail::from_number(reason.detail), subject }
+}
+
 /// Decodes one record of the ring of lifecycles; `None` if it is malformed.
 pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
     let record: Lifecycle = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
@@ -166,6 +182,7 @@ fn decode_wait(record: &Snapshot) -> Option<WaitInProgress> {
         class: WaitClass::from_number(waits_for),
         since_ns: record.waits_since_ns,
         thread_pointer: record.thread_pointer,
+        reason: decode_reason(&record.reason),
     })
 }
 
@@ -214,6 +231,7 @@ mod tests {
             period_ns: 1000,
             python_thread: 0,
             lock_holder: 0,
+            reason: record::WaitReason::NONE,
             kernel_frames: 1,
             user_frames: 2,
             kind: STACK_OFF_CPU,

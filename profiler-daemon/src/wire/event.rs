@@ -2,7 +2,9 @@
 
 use profiler_common::record::Totals;
 
-use crate::profile::{AsyncEntry, Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass};
+use crate::profile::{
+    AsyncEntry, Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass, WaitReason,
+};
 
 /// One captured stack. The addresses are borrowed from the ring.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +41,8 @@ pub struct StackEvent<'a> {
     pub lock_holder: Option<u64>,
     /// Whether the thread was collecting the interpreter's garbage.
     pub collecting: bool,
+    /// Of a wait, what it was for.
+    pub reason: WaitReason,
 }
 
 /// Where stacks are decoded, one after the other.
@@ -134,6 +138,8 @@ pub struct WaitInProgress {
     pub since_ns: u64,
     /// By which user space knows the thread.
     pub thread_pointer: u64,
+    /// What it is for, as far as that can be told before it ends.
+    pub reason: WaitReason,
 }
 
 /// A change in the life of a thread.
