@@ -33,7 +33,7 @@ pub(super) struct TableFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What to show")]
 pub(super) struct CodeFlags {
-    /// What a row stands for: function, line, file, thread or process [default: function]
+    /// What a row stands for: function, line, file, thread, process or wait (what threads waited for) [default: function]
     #[arg(long, value_name = "KIND")]
     by: Option<String>,
     /// Charge each row with what it called, too; rows then overlap

@@ -413,7 +413,7 @@ async fn a_bad_parameter_is_refused_in_the_form_the_client_wants() {
         ("/api/v1/breakdown?last=soon", "last `soon` is not valid"),
         ("/api/v1/breakdown?path=*.py", "unknown parameter `path`; known are last"),
         ("/api/v1/breakdown?sort=size", "sort"),
-        ("/api/v1/hotspots?by=files", "function, line, file, thread or process"),
+        ("/api/v1/hotspots?by=files", "function, line, file, thread, process or wait"),
         ("/api/v1/hotspots?state=nap", "disk"),
         ("/api/v1/hotspots?path=[", "path pattern"),
         ("/api/v1/hotspots?limit=1&limit=2", "limit is given twice"),

@@ -89,6 +89,6 @@ mod tests {
     #[test]
     fn an_unknown_word_lists_the_allowed_ones() {
         let error = hotspot_query(&query(|query| query.by = Some("files".to_owned()))).unwrap_err();
-        assert!(error.to_string().contains("function, line, file, thread or process"), "{error}");
+        assert!(error.to_string().contains("function, line, file, thread, process or wait"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The hotspot table: how long each function, line, file, thread or process computed, queued and waited.
+//! The hotspot table: how long each function, line, file, thread or process computed, queued and waited; or what was waited for.
 //!
 //! Each stack is charged to one row by [`AttributionRule`], or with `inclusive` to every row that occurs in it, once. Time
 //! without a stack is `unattributed_ns`, except in rows of threads and processes, which need no stack. Without `inclusive`,
@@ -29,6 +29,7 @@ use crate::profile::{
 
 pub mod scalene;
 mod text;
+mod waits;
 
 pub use scalene::{Columns, ScaleneRow};
 
@@ -82,6 +83,8 @@ pub enum RowKind {
     Thread,
     /// A process.
     Process,
+    /// What threads waited in, and for whom or what.
+    Wait,
 }
 
 impl RowKind {
@@ -93,11 +96,12 @@ impl RowKind {
             Self::File => "file",
             Self::Thread => "thread",
             Self::Process => "process",
+            Self::Wait => "wait",
         }
     }
 
     fn is_code(self) -> bool {
-        !matches!(self, Self::Thread | Self::Process)
+        !matches!(self, Self::Thread | Self::Process | Self::Wait)
     }
 }
 
@@ -105,10 +109,10 @@ impl FromStr for RowKind {
     type Err = ReportError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Function, Self::Line, Self::File, Self::Thread, Self::Process]
+        [Self::Function, Self::Line, Self::File, Self::Thread, Self::Process, Self::Wait]
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| ReportError::unknown_word("by", text, "function, line, file, thread or process"))
+            .ok_or_else(|| ReportError::unknown_word("by", text, "function, line, file, thread, process or wait"))
     }
 }
 
@@ -148,7 +152,7 @@ impl FromStr for HotspotSort {
 pub struct Hotspots {
     /// The time covered.
     pub window: Span,
-    /// What a row is: `function`, `line`, `file`, `thread` or `process`.
+    /// What a row is: `function`, `line`, `file`, `thread`, `process` or `wait`. Rows of waits are about waits only.
     pub by: &'static str,
     /// Whether a stack is charged to all its functions, so that row totals overlap.
     pub inclusive: bool,
@@ -195,10 +199,10 @@ pub struct Selection {
     pub wait_ns: WaitNs,
 }
 
-/// How long one function, line, file, thread or process computed, queued and waited.
+/// How long one function, line, file, thread or process computed, queued and waited, or one thing was waited for.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct HotspotRow {
-    /// The function; for other rows the file, the thread's or the process's name. Untrusted text.
+    /// The function; for other rows the file, the thread's or the process's name, or the wait: `net/receive`. Untrusted text.
     pub function: String,
     /// The source file, if known. Untrusted text.
     pub file: Option<String>,
@@ -238,6 +242,12 @@ pub struct HotspotRow {
     pub top_wait: Option<String>,
     /// Waits that are known better than by their class, by class and what they are: `lock/gil`.
     pub wait_detail_ns: BTreeMap<String, u64>,
+    /// Of a row of waits, whom or what was waited for, if that is known. Untrusted text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// Of a row of waits, the function that waited longest; `file`, `line` and `code` are its own. Untrusted text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_in: Option<String>,
     /// The time in the columns of Scalene, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scalene: Option<ScaleneRow>,
@@ -360,7 +370,7 @@ impl StateSum {
 }
 
 /// What makes two frames one row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 struct RowKey {
     function: Arc<str>,
     file: Option<Arc<str>>,
@@ -368,6 +378,7 @@ struct RowKey {
     module: Arc<str>,
     process: Option<ProcessId>,
     thread: Option<ThreadId>,
+    subject: Option<Arc<str>>,
 }
 
 /// A row in the making.
@@ -378,6 +389,7 @@ struct RowSum<'a> {
     leaves: CpuLeafNs,
     waits: WaitDetails,
     lines: BTreeMap<u32, LineSum<'a>>,
+    places: HashMap<RowKey, (u64, &'a Frame)>,
     idle_ns: u64,
     samples: u64,
     variance_ns2: f64,
@@ -409,8 +421,8 @@ impl<'a> LineSum<'a> {
 impl<'a> RowSum<'a> {
     fn new(key: RowKey) -> Self {
         let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
-        let waits = WaitDetails::default();
-        Self { key, states, leaves, waits, lines, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+        let (waits, places) = (WaitDetails::default(), HashMap::new());
+        Self { key, states, leaves, waits, lines, places, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
     }
 
     /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
@@ -430,12 +442,19 @@ impl<'a> RowSum<'a> {
 
     fn finish(self) -> HotspotRow {
         let hottest = self.lines.iter().max_by_key(|(line, sum)| (sum.ns, Reverse(**line)));
-        let source = hottest.and_then(|(_, sum)| sum.source());
+        let place = self.places.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then_with(|| b.0.cmp(&a.0)));
+        let place = place.map(|(key, (_, frame))| (key, frame));
+        let source = match &place {
+            Some((_, frame)) => frame.source.as_deref(),
+            None => hottest.and_then(|(_, sum)| sum.source()),
+        };
+        let file = place.as_ref().map_or(self.key.file.as_ref(), |(key, _)| key.file.as_ref());
+        let line = place.as_ref().map_or(self.key.line, |(key, _)| key.line);
         let amounts = self.states.finish();
         HotspotRow {
             function: self.key.function.to_string(),
-            file: self.key.file.as_deref().map(str::to_owned),
-            line: self.key.line.or(hottest.map(|(line, _)| *line)),
+            file: file.map(ToString::to_string),
+            line: line.or(hottest.map(|(line, _)| *line)),
             module: self.key.module.to_string(),
             code: source.map(|source| source.text.to_string()),
             code_newer: source.is_some_and(|source| source.is_newer),
@@ -453,6 +472,8 @@ impl<'a> RowSum<'a> {
             samples: self.samples,
             top_wait: self.waits.longest(&amounts.wait),
             wait_detail_ns: self.waits.by_label(),
+            waits_for: self.key.subject.map(|subject| subject.to_string()),
+            waits_in: place.map(|(key, _)| key.function.to_string()),
             scalene: None,
         }
     }
@@ -487,6 +508,7 @@ impl<'a> Charger<'a> {
     fn charge<'e>(mut self, entries: impl Iterator<Item = &'e Entry>) -> Sums<'a> {
         for entry in entries {
             match entry.stack {
+                _ if self.query.by == RowKind::Wait => self.charge_wait(entry),
                 _ if !self.query.by.is_code() => self.charge_task(entry),
                 Some(stack) => self.charge_stack(entry, stack as usize),
                 None => self.leave_unattributed(entry),
@@ -516,6 +538,25 @@ impl<'a> Charger<'a> {
         let leaf = self.leaf(entry);
         self.sums.total_ns += entry.ns;
         self.sums.rows[row].add(entry, leaf, None);
+    }
+
+    /// Rows of waits are about waits only; those without a stack have their class.
+    fn charge_wait(&mut self, entry: &Entry) {
+        let State::Wait(class) = entry.state else { return };
+        if !self.path_allows(entry) {
+            return;
+        }
+        let stack = entry.stack.map(|stack| &self.profile.stacks[stack as usize]);
+        let detail =
+            entry.detail.map_or_else(|| class.name().to_owned(), |detail| format!("{}/{detail}", class.name()));
+        let subject = stack.and_then(|stack| stack.subject.clone());
+        let row = self.row(RowKey { function: detail.into(), subject, ..RowKey::default() });
+        self.sums.total_ns += entry.ns;
+        let row = &mut self.sums.rows[row];
+        row.add(entry, None, None);
+        if let Some(frame) = stack.and_then(|stack| self.query.rule.charge(stack).ok()) {
+            row.places.entry(frame_key(frame, RowKind::Line)).or_insert((0, frame)).0 += entry.ns;
+        }
     }
 
     fn path_allows(&self, entry: &Entry) -> bool {
@@ -632,7 +673,7 @@ fn task_key(task: &Task, by: RowKind) -> RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Sample, Stack, TaskTotals, WaitClass};
+    use crate::profile::{Sample, Stack, TaskTotals, WaitClass, WaitDetail};
 
     const NET: State = State::Wait(WaitClass::Net);
     const PYTHON: State = State::OnCpu(CodeKind::Python);
@@ -728,6 +769,26 @@ mod tests {
             assert_eq!(rows, [(name.to_owned(), None, 1157)]);
             assert_eq!(report.unattributed_ns, 0);
         }
+    }
+
+    #[test]
+    fn rows_of_waits_are_told_apart_by_what_they_are_and_whom_they_are_for() {
+        let mut profile = profile();
+        let detail = |name, idle| Some(WaitDetail { class: WaitClass::Net, name, idle });
+        let subject = Some("10.0.0.5:5432 (postgresql)".into());
+        profile.stacks[1] = profile.stacks[1].clone().with_wait(detail("receive", false)).with_subject(subject);
+        profile.stacks[3] = profile.stacks[3].clone().with_wait(detail("request", true));
+        let filter = Filter { show_idle: true, ..Filter::default() };
+        let query = HotspotQuery { by: RowKind::Wait, filter, ..HotspotQuery::default() };
+        let report = hotspots(&profile, &query);
+        let row = |row: &HotspotRow| (row.function.clone(), row.waits_for.clone(), row.total_ns, row.idle_ns);
+        let rows: Vec<_> = report.rows.iter().map(row).collect();
+        let name = |name: &str| name.to_owned();
+        let receive = (name("net/receive"), Some(name("10.0.0.5:5432 (postgresql)")), 1500, 1000);
+        assert_eq!(rows, [receive, (name("net"), None, 100, 0), (name("net/request"), None, 50, 50)]);
+        assert_eq!((report.rows[0].waits_in.as_deref(), report.rows[0].line), (Some("outer"), Some(12)));
+        assert_eq!((report.total_ns, report.selection.total_ns), (1650, 2157));
+        assert!(report.text().contains("net/request, idle"));
     }
 
     #[test]

@@ -302,6 +302,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_wait_is_for_is_told_in_the_words_of_reports() {
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 5];
+        let detail = profiler_common::wait_detail::NET_RECEIVE;
+        let none = record::WaitReason::NONE;
+        let peer = record::WaitReason { address: mapped, port: 6379, subject: subject::ADDRESS, detail, ..none };
+        let reason = decode_reason(&peer);
+        assert_eq!(reason.subject, Some(Subject::Address("10.0.0.5:6379".parse().unwrap())));
+        assert_eq!(reason.detail.map(|detail| detail.label()).as_deref(), Some("net/receive"));
+        let unknown = record::WaitReason { subject: 99, detail: 255, ..none };
+        assert_eq!((decode_reason(&none), decode_reason(&unknown)), (WaitReason::default(), WaitReason::default()));
+    }
+
+    #[test]
     fn a_record_of_an_unknown_kind_is_refused() {
         let words = record(&StackHeader { kind: 99, ..header() }, &[1, 2, 3]);
         assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()), None);

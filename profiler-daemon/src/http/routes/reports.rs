@@ -37,11 +37,11 @@ pub(super) async fn breakdown(
     Ok(form.answer(&answer, || answer.text()))
 }
 
-/// Which functions, lines, files, threads or processes the time went to
+/// Which functions, lines, files, threads or processes the time went to, or what was waited for
 ///
 /// Estimates from samples, tied to the exact totals; each row states its standard error.
 #[utoipa::path(get, path = "/api/v1/hotspots", tag = "reports", params(HotspotParams), responses(
-    (status = 200, description = "One row per function, line, file, thread or process", content(
+    (status = 200, description = "One row per function, line, file, thread, process or wait", content(
         (Hotspots = "application/json"), (String = "text/plain; charset=utf-8"))),
     ReportRefusals,
 ))]

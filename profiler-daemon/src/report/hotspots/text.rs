@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::breakdown::{cpu_title, states_in_words};
 use super::super::table::{Table, counted, duration, loss_line, percent};
-use super::{HotspotRow, Hotspots, PYTHON_MODULE, Selection, scalene};
+use super::{HotspotRow, Hotspots, PYTHON_MODULE, RowKind, Selection, scalene, waits};
 use crate::profile::leaf::UNKNOWN_MODULE;
 use crate::profile::{CodeKind, WaitClass};
 use crate::report::{CpuLeafNs, escape_untrusted};
@@ -69,6 +69,9 @@ impl Hotspots {
         if self.rows.iter().all(|row| row.scalene.is_some()) {
             return scalene::table(self);
         }
+        if self.by == RowKind::Wait.name() {
+            return waits::table(self);
+        }
         let mut table = self.titles();
         for row in &self.rows {
             table.row(self.cells(row));
@@ -100,7 +103,7 @@ impl Hotspots {
     fn cells(&self, row: &HotspotRow) -> Vec<String> {
         let of_selection = |ns| percent(ns, self.selection.total_ns);
         let waits = |classes: &[WaitClass]| classes.iter().map(|class| row.wait_ns.of(*class)).sum::<u64>();
-        let (io, lock) = (waits(&IO), waits(&LOCK));
+        let (io, lock) = (waits(&IO) + row.replies_ns(), waits(&LOCK));
         let mut cells = vec![of_selection(io)];
         cells.extend(self.cpu_columns().map(|kind| of_selection(row.cpu_ns.of(kind))));
         let starved = row.runq_ns + row.throttled_ns + row.steal_ns;
@@ -135,6 +138,11 @@ impl Hotspots {
 }
 
 impl HotspotRow {
+    /// The time event loops waited for replies.
+    pub(super) fn replies_ns(&self) -> u64 {
+        self.wait_detail_ns.get("poll/reply").copied().unwrap_or_default()
+    }
+
     /// The source text without the blanks around it and with spaces for tabs, marked if what ran may be another. Escaped.
     pub(super) fn code_text(&self) -> String {
         let mark = if self.code_newer { NEWER_MARK } else { "" };

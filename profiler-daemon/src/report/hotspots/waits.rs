@@ -1,0 +1,30 @@
+//! The table of waits: what threads waited in, for whom or what, and where most of it.
+
+use super::Hotspots;
+use crate::report::escape::escape_untrusted;
+use crate::report::table::{Table, duration, percent};
+
+pub(super) fn table(report: &Hotspots) -> String {
+    let mut table = Table::default().right("Total").right("±").right("Time").right("Captures");
+    table = table.left("Wait").left("For").left("Mostly at").left("Code");
+    for row in &report.rows {
+        let [total, error] = [row.total_ns, row.stderr_ns].map(|ns| percent(ns, report.selection.total_ns));
+        let place = match (&row.waits_in, &row.file, row.line) {
+            (Some(function), Some(file), Some(line)) => format!("{function} ({file}:{line})"),
+            (Some(function), ..) => function.clone(),
+            _ => String::new(),
+        };
+        let idle = if row.idle_ns > 0 { format!("{}, idle", row.function) } else { row.function.clone() };
+        table.row(vec![
+            total,
+            error,
+            duration(row.total_ns),
+            row.samples.to_string(),
+            escape_untrusted(&idle).into_owned(),
+            escape_untrusted(row.waits_for.as_deref().unwrap_or_default()).into_owned(),
+            escape_untrusted(&place).into_owned(),
+            row.code_text(),
+        ]);
+    }
+    table.render()
+}
