@@ -15,7 +15,8 @@ use clap::Args;
 /// profilers take, and how many stacks are complete; root, a quiet machine, and two to three minutes for each of six
 /// loads. With --python: the lines of a Python program beside py-spy, Austin and Scalene, as far as they are installed
 /// in `peers-python` below the target folder: how far each is from the truth, and what it costs; root, a quiet machine
-/// and three minutes. The tables of `docs/cost.md` come from here.
+/// and three minutes. With --python-cost: what Python's stacks cost in the kernel, by their shape, and how much slower a
+/// profiled program becomes; root, a quiet machine and eight minutes. The tables of `docs/cost.md` come from here.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Measure what profiling costs on this machine's kernel instead.
@@ -27,6 +28,10 @@ pub(crate) struct Bench {
     /// Compare the lines of a Python program with other profilers instead; on this interpreter, or Debian's.
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["filter", "peers"])]
     python: Option<String>,
+    /// Measure what Python's stacks cost, and how much slower a program becomes, instead; on this version, such as 3.14, or on
+    /// 3.11 and 3.14.
+    #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["peers", "python", "live"])]
+    python_cost: Option<String>,
     /// Samples per second and CPU, for --peers.
     #[arg(long, value_name = "HZ", default_value_t = 997, requires = "peers")]
     frequency: u32,
@@ -38,13 +43,16 @@ impl Bench {
     /// Runs them.
     ///
     /// # Errors
-    /// When one fails, and when --live, --peers or --python cannot run here.
+    /// When one fails, and when --live, --peers, --python or --python-cost cannot run here.
     pub(crate) fn run(self) -> Result<()> {
         if self.live {
             return measure_live(&[]);
         }
         if let Some(interpreter) = self.python {
             return measure_live(&["python", &interpreter]);
+        }
+        if let Some(version) = self.python_cost {
+            return measure_live(&["python-cost", &version, self.filter.as_deref().unwrap_or_default()]);
         }
         if self.peers {
             let hz = self.frequency.to_string();

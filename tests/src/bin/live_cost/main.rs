@@ -1,14 +1,16 @@
 //! What profiling costs: CPU time per context switch of the profiled program without, beside and under profilerd, time per
 //! run of each BPF program by the kernel's own statistics, and the profiler's own CPU time. With `peers`: unwinding beside
-//! other profilers; with `python`: the lines of a Python program beside others. Prints tables in Markdown.
+//! other profilers; with `python`: the lines of a Python program beside others; with `python-cost`: what Python's stacks cost, and how
+//! much slower a program becomes. Prints tables in Markdown.
 //!
-//! Needs root. `cargo xtask bench --live`, `--peers` and `--python` build what it needs and run it.
+//! Needs root. `cargo xtask bench --live`, `--peers`, `--python` and `--python-cost` build what it needs and run it.
 
 mod meter;
 mod peer;
 mod peers;
 mod ping_pong;
 mod python;
+mod python_cost;
 mod rounds;
 mod table;
 
@@ -23,7 +25,10 @@ fn main() -> ExitCode {
         Some((first, _)) if first == ping_pong::ARGUMENT => ping_pong::run(),
         Some((first, rest)) if first == peers::ARGUMENT => compare(peers::run, rest),
         Some((first, rest)) if first == python::ARGUMENT => compare(python::run, rest),
-        Some((other, _)) => Err(anyhow::anyhow!("unknown argument `{other}`; this takes none, `peers`, or `python`")),
+        Some((first, rest)) if first == python_cost::ARGUMENT => compare(python_cost::run, rest),
+        Some((other, _)) => {
+            Err(anyhow::anyhow!("unknown argument `{other}`; this takes none, `peers`, `python`, or `python-cost`"))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
