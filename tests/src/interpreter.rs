@@ -128,6 +128,18 @@ impl fmt::Display for Interpreter {
     }
 }
 
+/// Checks each of some interpreters, and says of all that fail why.
+pub fn check_each<'a>(
+    interpreters: impl IntoIterator<Item = &'a Interpreter>,
+    check: impl Fn(&Interpreter) -> Result<()>,
+) -> Result<()> {
+    tell_missing();
+    let outcomes = interpreters.into_iter().map(|one| check(one).with_context(|| one.to_string()));
+    let failures: Vec<_> = outcomes.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
 /// Says loudly which supported versions are not on this machine and therefore not run; a panic where live tests are
 /// required and a version is missing that `cargo xtask setup` gets.
 pub fn tell_missing() {

@@ -3,18 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use profiler_tests::interpreter::{Interpreter, tell_missing};
+use profiler_tests::interpreter::{Interpreter, check_each};
 use profiler_tests::stacks::{Place, Sample, samples_of};
-use profiler_tests::{Daemon, Workload, live_host, tell, workload};
+use profiler_tests::{Daemon, Workload, live_host, poll_until, tell, workload};
 use serde_json::Value;
 
 const STEP: Duration = Duration::from_secs(60);
-/// How long the tasks are sampled.
-const SAMPLED: Duration = Duration::from_secs(5);
+/// So many samples of each task's stack there must be.
+const SAMPLES: u64 = 20;
 /// The version from which on asyncio says what awaits what.
 const AWAITING_FROM: u32 = 14;
 /// The part of the samples of working tasks that must be one of the stacks the interpreter told.
@@ -25,14 +24,7 @@ const WORK: &str = "work";
 #[test]
 fn stacks_of_tasks_are_those_asyncio_tells() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
-    tell_missing();
-    let mut failures = Vec::new();
-    for interpreter in Interpreter::one_of_each() {
-        let outcome = compare(interpreter).with_context(|| interpreter.to_string());
-        failures.extend(outcome.err().map(|error| format!("{error:#}")));
-    }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    check_each(Interpreter::one_of_each(), compare)
 }
 
 /// Runs the tasks, which were there before the daemon, and compares their stacks with what the program says.
@@ -42,12 +34,16 @@ fn compare(interpreter: &Interpreter) -> Result<()> {
     command.arg("-u").arg(script);
     let mut workload = Workload::start_command(command)?;
     let daemon = Daemon::start_for(workload.pid(), &["--window", "1s"])?;
-    thread::sleep(SAMPLED);
     workload.go()?;
     let printed = workload.await_json(STEP)?.context("the workload ended")?;
     let truth = parse_stacks(&printed)?;
-    let tally = Tally::of(&truth, &samples_of(&daemon, workload.pid())?);
+    let mut tally = Tally::default();
+    let arrived = poll_until(STEP, || {
+        tally = Tally::of(&truth, &samples_of(&daemon, workload.pid())?);
+        Ok(tally.is_enough().then_some(()))
+    });
     tell(&format!("{interpreter}\n{tally}"));
+    arrived.with_context(|| format!("some task was not sampled, or none in a wait:\n{tally}"))?;
     tally.check()?;
     let names = truth.values().flatten().filter(|place| is_task(place)).count();
     let is_told = names >= truth.len();
@@ -111,6 +107,10 @@ impl Tally {
             let shown: Vec<_> = frames.iter().map(|place| format!("{}:{}", place.function, place.line)).collect();
             *self.other.entry(shown.join(" < ")).or_default() += sample.count;
         }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.exact.values().all(|count| *count >= SAMPLES) && self.waiting > 0
     }
 
     fn check(&self) -> Result<()> {

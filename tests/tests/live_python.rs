@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use profiler_tests::interpreter::{Interpreter, tell_missing};
+use profiler_tests::interpreter::{Interpreter, check_each};
 use profiler_tests::python_truth::{ThreadTruth, parse_threads, parse_truth};
 use profiler_tests::stacks::{Sample, samples_of};
 use profiler_tests::{Daemon, Workload, live_host, tell, workload};
@@ -31,14 +31,7 @@ const MOVING: [&str; 8] =
 #[test]
 fn stacks_of_every_python_are_those_its_faulthandler_tells() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
-    tell_missing();
-    let mut failures = Vec::new();
-    for interpreter in Interpreter::all() {
-        let outcome = compare(interpreter).with_context(|| interpreter.to_string());
-        failures.extend(outcome.err().map(|error| format!("{error:#}")));
-    }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    check_each(Interpreter::all(), compare)
 }
 
 /// Runs the reference program, which was there before the daemon, and compares its threads' stacks with what it says.

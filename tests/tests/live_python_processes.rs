@@ -103,16 +103,15 @@ fn an_interpreter_replaced_on_disk_while_it_runs_has_its_lines() -> Result<()> {
     let installed = find(13, true)?;
     let root = installed.root.as_ref().context("the library lies in a root")?;
     let library = installed.library.as_ref().context("there is a library")?;
-    let replaced = Path::new("/tmp/libpython-replaced.so");
-    copy(root, library, replaced)?;
-    let interpreter = Interpreter { library: Some(replaced.to_owned()), ..installed.clone() };
+    let [replaced, other] = [own_path("libpython-replaced"), own_path("libpython-other")];
+    copy(root, library, &replaced)?;
+    let interpreter = Interpreter { library: Some(replaced.clone()), ..installed.clone() };
     let workload = start(&interpreter, &["stay"])?;
-    let other = Path::new("/tmp/libpython-other.so");
-    fs::write(inside(root, other), b"another build")?;
-    fs::rename(inside(root, other), inside(root, replaced))?;
+    fs::write(inside(root, &other), b"another build")?;
+    fs::rename(inside(root, &other), inside(root, &replaced))?;
     let daemon = Daemon::start_for(workload.pid(), &["--window", "1s"])?;
     await_stacks(&daemon, &interpreter, workload.pid(), &[STAYS])?;
-    fs::remove_file(inside(root, replaced))?;
+    fs::remove_file(inside(root, &replaced))?;
     Ok(())
 }
 
@@ -123,7 +122,7 @@ fn a_program_that_has_an_interpreter_in_it_computes_in_python() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let installed = find(11, false)?;
     let root = installed.root.as_ref().context("the program lies in a root")?;
-    let program = PathBuf::from("/tmp/reckoner");
+    let program = own_path("reckoner");
     copy(root, &installed.program, &program)?;
     let interpreter = Interpreter { program, ..installed.clone() };
     let workload = start(&interpreter, &["stay"])?;
@@ -136,6 +135,11 @@ fn a_program_that_has_an_interpreter_in_it_computes_in_python() -> Result<()> {
     ensure!(python as f64 >= PYTHON * all as f64, "`spin` computed {:?}", spin.cpu);
     fs::remove_file(inside(root, &interpreter.program))?;
     Ok(())
+}
+
+/// A file in a root that no other run of these tests has: roots are shared.
+fn own_path(name: &str) -> PathBuf {
+    Path::new("/tmp").join(format!("{name}-{}", std::process::id()))
 }
 
 /// An installed Python of a minor version, in a root.

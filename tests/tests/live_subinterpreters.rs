@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use profiler_tests::interpreter::{Interpreter, tell_missing};
+use profiler_tests::interpreter::{Interpreter, check_each};
 use profiler_tests::stacks::{Place, Sample, samples_of};
 use profiler_tests::{Daemon, Workload, live_host, poll_until, tell, workload};
 use serde_json::Value;
@@ -30,11 +30,7 @@ struct Told {
 #[test]
 fn stacks_of_threads_in_subinterpreters_are_those_they_tell_themselves() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
-    tell_missing();
-    let outcomes = Interpreter::one_of_each().into_iter().map(|one| compare(one).with_context(|| one.to_string()));
-    let failures: Vec<_> = outcomes.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    check_each(Interpreter::one_of_each(), compare)
 }
 
 fn compare(interpreter: &Interpreter) -> Result<()> {

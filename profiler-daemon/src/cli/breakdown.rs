@@ -30,7 +30,9 @@ pub(super) struct BreakdownArguments {
 pub(super) fn run(arguments: &BreakdownArguments) -> anyhow::Result<ExitCode> {
     let query = arguments.table.breakdown().context("failed to read the flags")?;
     let query = breakdown_query(&query).context("failed to read the flags")?;
-    let answer = breakdown(&arguments.session.plan()?.without_source_text().sample()?, &query);
+    let profile = arguments.session.plan()?.without_source_text().sample()?;
+    arguments.table.tell_if_no_thread(&profile);
+    let answer = breakdown(&profile, &query);
     match arguments.table.json {
         true => print_json(&answer)?,
         false => print_text(&answer.text())?,

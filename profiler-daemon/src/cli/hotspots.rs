@@ -33,7 +33,9 @@ pub(super) struct HotspotsArguments {
 pub(super) fn run(arguments: &HotspotsArguments) -> anyhow::Result<ExitCode> {
     let query = arguments.table.hotspots(&arguments.code).context("failed to read the flags")?;
     let query = hotspot_query(&query).context("failed to read the flags")?;
-    let answer = hotspots(&arguments.session.plan()?.sample()?, &query);
+    let profile = arguments.session.plan()?.sample()?;
+    arguments.table.tell_if_no_thread(&profile);
+    let answer = hotspots(&profile, &query);
     match arguments.table.json {
         true => print_json(&answer)?,
         false => print_text(&answer.text())?,

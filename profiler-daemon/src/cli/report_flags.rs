@@ -1,7 +1,11 @@
 //! What a report should show, as flags: the same words as the parameters of the HTTP API.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
+use crate::profile::Profile;
+use crate::report::{Filter, escape_untrusted};
 use crate::settings::parameter::{BREAKDOWN, HOTSPOTS};
 use crate::settings::{ReportQuery, SettingsError};
 
@@ -72,6 +76,13 @@ impl TableFlags {
         ReportQuery::parse(self.pairs().into_iter().chain(code.pairs()), HOTSPOTS)
     }
 
+    /// Says so if no thread is called what was asked for: then nothing is shown, and the name may be misspelled.
+    pub(super) fn tell_if_no_thread(&self, profile: &Profile) {
+        if let Some(hint) = self.thread.as_deref().and_then(|thread| hint_of(thread, profile)) {
+            eprintln!("{hint}");
+        }
+    }
+
     fn pairs(&self) -> Vec<Pair<'_>> {
         given([
             ("limit", &self.limit),
@@ -94,13 +105,46 @@ impl CodeFlags {
     }
 }
 
+/// So many names of threads are told.
+const NAMES_TOLD: usize = 8;
+
+/// What to say if no thread has the name or the tid; `None` if one has.
+fn hint_of(thread: &str, profile: &Profile) -> Option<String> {
+    let filter = Filter { thread: Some(thread.to_owned()), ..Filter::default() };
+    if profile.tasks.iter().any(|task| filter.selects_task(task)) {
+        return None;
+    }
+    let names: BTreeSet<_> = profile.tasks.iter().map(|task| escape_untrusted(&task.thread_name)).collect();
+    let told: Vec<_> = names.iter().take(NAMES_TOLD).map(AsRef::as_ref).collect();
+    let more = if names.len() > NAMES_TOLD { ", …" } else { "" };
+    let thread = escape_untrusted(thread);
+    Some(format!("no thread was `{thread}` while it sampled; threads are called {}{more}", told.join(", ")))
+}
+
 fn given<'a, const N: usize>(flags: [(&'static str, &'a Option<String>); N]) -> Vec<Pair<'a>> {
     flags.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::profile::{ProcessId, Task, ThreadId};
+
+    #[test]
+    fn a_thread_that_nobody_is_called_is_told_with_the_names_there_are() {
+        let task = |tid: u32| {
+            let (process, thread) = (ProcessId { pid: 1, start_ns: 1 }, ThreadId { tid, start_ns: 1 });
+            let thread_name = format!("worker-{tid}\n").as_str().into();
+            Arc::new(Task { process, thread, process_name: "p".into(), thread_name, kernel: false })
+        };
+        let profile = |count| Profile { tasks: (1..=count).map(task).collect(), ..Profile::default() };
+        assert_eq!(hint_of("2", &profile(2)), None);
+        let hint = hint_of("wroker", &profile(2)).unwrap();
+        assert_eq!(hint, r"no thread was `wroker` while it sampled; threads are called worker-1\n, worker-2\n");
+        assert!(hint_of("wroker", &profile(9)).unwrap().ends_with(r"worker-8\n, …"));
+    }
 
     #[test]
     fn flags_mean_what_the_parameters_of_the_api_mean() {

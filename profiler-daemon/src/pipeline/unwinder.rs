@@ -352,10 +352,15 @@ impl<M: ProcessMaps> Unwinder<M> {
     /// Tells the kernel half of the Python interpreter in a space, if there is one.
     fn tell_interpreter(&mut self, space: u32, image: &Image) {
         let (pythons, world) = (&self.shared.runtimes.python, self.world.as_ref());
-        let Some(mut interpreter) = pythons.interpreter(image, world) else { return };
+        let Some(interpreter) = pythons.interpreter(image, world) else { return };
         let asyncio = pythons.asyncio(image, world);
+        self.tell_python(space, image.id.process.pid, interpreter, asyncio);
+    }
+
+    /// An interpreter whose tasks the kernel half has no room for is told without them.
+    fn tell_python(&mut self, space: u32, pid: u32, mut interpreter: Interpreter, asyncio: Option<Asyncio>) {
         if let Some(Err(error)) = asyncio.map(|asyncio| self.maps.set_asyncio(space, &asyncio)) {
-            tracing::warn!("{error}; stacks of pid {} show no tasks of asyncio", image.id.process.pid);
+            tracing::warn!("{error}; stacks of pid {pid} show no tasks of asyncio");
             interpreter.flags &= !ASYNCIO;
         }
         if let Err(error) = self.maps.set_interpreter(space, &interpreter) {

@@ -90,6 +90,8 @@ pub enum Reason {
     CodeChanged = 8,
     /// The frame's code object could not be read.
     CodeUnreadable = 9,
+    /// The frame's code object was not read in time, or is not kept any more.
+    CodeLimit = 10,
 }
 
 impl Reason {
@@ -105,6 +107,7 @@ impl Reason {
             Self::NoUserStack => "no user stack",
             Self::CodeChanged => "code changed",
             Self::CodeUnreadable => "code unreadable",
+            Self::CodeLimit => "code limit",
         }
     }
 }

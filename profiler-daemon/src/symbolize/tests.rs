@@ -9,7 +9,10 @@ use crate::process::image::read_stat;
 use crate::process::stat::TICK_NS;
 use crate::process::vdso::VDSO_MODULE;
 use crate::process::{MappingKind, ProcWorld};
-use crate::profile::{Ending, ImageId, Name, PythonEnding, Task, ThreadId, WaitClass, WaitReason};
+use crate::profile::{
+    AsyncEntry, AsyncName, AsyncTask, Ending, ImageId, Name, PythonEnding, PythonFrame, Task, ThreadId, WaitClass,
+    WaitReason,
+};
 
 const ADDRESS: u64 = 0x7f81_0710_d7e0;
 
@@ -189,6 +192,22 @@ fn python_functions_are_named_by_the_perf_map_and_their_interpreter_is_marked() 
     let python = frames.last().unwrap();
     assert_eq!((python.kind, name_of(python), python.file.as_deref()), (FrameKind::Python, "leaf", Some("/srv/w.py")));
     assert_eq!(profile.samples[0].state, State::OnCpu(CodeKind::Python));
+}
+
+#[test]
+fn a_task_without_frames_of_its_own_stands_before_the_innermost_function() {
+    let frame = |code: u64| PythonFrame { code, instruction: 0, fingerprint: 0, place: None };
+    let name = AsyncName::Number { tag: 8, digits: 1 };
+    let task = AsyncEntry::Task(AsyncTask { name, is_shared: false });
+    for (task_frames, at) in [(0, 0), (1, 1), (2, 2)] {
+        let python = [frame(1), frame(2)].into();
+        let stack = RawStack { python, tasks: [task].into(), task_frames, ..user_stack(fixture_image(), &[]) };
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        let profile = Symbolizer::new().symbolize(window(stack, RawState::OnCpu, false), &registry, &world);
+        let frames = &profile.stacks[0].frames;
+        let found = frames.iter().position(|frame| name_of(frame) == "[task Task-1]");
+        assert_eq!((found, frames.len()), (Some(at), 3), "{task_frames}");
+    }
 }
 
 #[test]

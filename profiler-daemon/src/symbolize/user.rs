@@ -15,6 +15,7 @@ use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
 use crate::profile::{Activity, AsyncEntry, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
 use crate::runtime::python::PythonFunction;
+use crate::runtime::python::entries::is_entry;
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
@@ -41,13 +42,15 @@ impl UserFrames<'_> {
     pub(super) fn resolve(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) -> Option<Arc<Image>> {
         let image = self.registry.image(stack.image);
         let before = frames.len();
-        let mut python = PythonPart::of(stack);
+        let (mut python, mut is_entered) = (PythonPart::of(stack), false);
         for (at, address) in stack.user.iter().enumerate() {
             if at == LEAF_FRAMES && stack.has_gap {
                 frames.push(self.shared.frame(Frame::marker(GAP)));
+                is_entered = false;
             }
             if let Some(run) = python.take(at) {
                 self.resolve_python(stack, run, frames);
+                is_entered = true;
                 continue;
             }
             let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
@@ -59,6 +62,9 @@ impl UserFrames<'_> {
             if python.is_unplaced() && frames[native..].iter().any(|frame| is_evaluation(frame)) {
                 frames.truncate(native);
                 self.resolve_python(stack, python.take_one(), frames);
+                is_entered = true;
+            } else {
+                is_entered = is_entered && leave_out_entries(frames, native);
             }
         }
         self.resolve_python(stack, python.take_rest(), frames);
@@ -258,6 +264,13 @@ impl<'a> PythonPart<'a> {
     }
 }
 
+/// Takes away what only began the activation of the loop whose Python frames stand before these; whether it was all of them.
+fn leave_out_entries(frames: &mut Vec<Arc<Frame>>, first: usize) -> bool {
+    let entries = frames[first..].iter().take_while(|frame| is_entry(frame)).count();
+    frames.drain(first..first + entries);
+    frames.len() == first
+}
+
 /// Whether a native frame is an activation of the interpreter's loop, by its name: only for versions without markers.
 fn is_evaluation(frame: &Frame) -> bool {
     matches!(&frame.name, Name::Known(name) if name.starts_with("_PyEval_EvalFrameDefault"))
@@ -293,6 +306,21 @@ mod tests {
         assert_eq!(python.take(3), None);
         assert_eq!(python.take(5).map(codes), Some(vec![2]));
         assert_eq!((codes(python.take_rest()), codes(python.take_rest())), (vec![3], vec![]));
+    }
+
+    #[test]
+    fn what_begins_the_loop_is_left_out_right_below_python_functions_only() {
+        let native = |name: &&str| Arc::new(Frame { kind: FrameKind::Native, ..Frame::marker(*name) });
+        for (names, left, is_all) in [
+            (&["_PyEval_Vector"][..], &[][..], true),
+            (&["_PyFunction_Vectorcall", "method_vectorcall"], &["method_vectorcall"], false),
+            (&["slot_tp_call", "_PyEval_Vector"], &["slot_tp_call", "_PyEval_Vector"], false),
+        ] {
+            let mut frames = vec![native(&"_PyEval_Vector")];
+            frames.extend(names.iter().map(native));
+            assert_eq!(leave_out_entries(&mut frames, 1), is_all, "{names:?}");
+            assert!(frames[1..].iter().eq(&left.iter().map(native).collect::<Vec<_>>()), "{names:?}");
+        }
     }
 
     #[test]

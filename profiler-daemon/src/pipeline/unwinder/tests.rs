@@ -24,6 +24,7 @@ struct FixtureMaps {
     spaces: BTreeMap<u32, Space>,
     mappings: BTreeMap<(u32, u64), code::Mapping>,
     directories: BTreeMap<u32, Directory>,
+    interpreters: BTreeMap<u32, Interpreter>,
     /// Whether there is no room for another space.
     is_full: bool,
 }
@@ -82,15 +83,18 @@ impl ProcessMaps for FixtureMaps {
         self.spaces.remove(&pid);
     }
 
-    fn set_interpreter(&mut self, _: u32, _: &Interpreter) -> Result<(), LoadError> {
+    fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError> {
+        self.interpreters.insert(space, *interpreter);
         Ok(())
     }
 
     fn set_asyncio(&mut self, _: u32, _: &Asyncio) -> Result<(), LoadError> {
-        Ok(())
+        if self.is_full { Err(LoadError::Unavailable("room")) } else { Ok(()) }
     }
 
-    fn remove_interpreter(&mut self, _: u32) {}
+    fn remove_interpreter(&mut self, space: u32) {
+        self.interpreters.remove(&space);
+    }
 }
 
 impl FixtureMaps {
@@ -195,6 +199,17 @@ fn a_space_outlives_one_sweep_that_does_not_see_it_and_no_two() {
     assert!(scene.unwinder.maps.mappings.is_empty());
     scene.unwinder.sweep();
     assert!(scene.is_empty(), "{:?}", scene.unwinder.maps);
+}
+
+#[test]
+fn an_interpreter_whose_tasks_there_is_no_room_for_is_told_without_them() {
+    let mut scene = Scene::new();
+    let interpreter = Interpreter { flags: ASYNCIO | 1, ..bytemuck::Zeroable::zeroed() };
+    for (is_full, flags) in [(false, ASYNCIO | 1), (true, 1)] {
+        scene.unwinder.maps.is_full = is_full;
+        scene.unwinder.tell_python(3, 7, interpreter, Some(bytemuck::Zeroable::zeroed()));
+        assert_eq!(scene.unwinder.maps.interpreters[&3].flags, flags);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod asyncio;
 pub mod code;
 mod debug_offsets;
 pub mod detect;
+pub mod entries;
 #[cfg(test)]
 mod fixture;
 #[cfg(any(test, feature = "fuzzing"))]

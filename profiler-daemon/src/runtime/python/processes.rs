@@ -73,6 +73,8 @@ struct Functions {
     calls: HashMap<(u64, u64), bool>,
     /// Names of tasks that the kernel half does not record whole; none where several were met that look the same to it.
     names: HashMap<AsyncName, Option<String>>,
+    /// Whether code objects were let go, or not read for want of time.
+    is_incomplete: bool,
 }
 
 /// A code object, and its texts as frames share them.
@@ -132,6 +134,7 @@ impl Pythons {
         let (mut functions, until) = (lock(&attached.functions), Instant::now() + limits::PYTHON_READ_TIME);
         for frame in frames {
             if Instant::now() >= until {
+                functions.is_incomplete = true;
                 break;
             }
             functions.observe(frame, python, &memory);
@@ -150,7 +153,10 @@ impl Pythons {
         let (mut functions, until) = (lock(&attached.functions), Instant::now() + limits::PYTHON_READ_TIME);
         for entry in tasks {
             match entry {
-                _ if Instant::now() >= until => break,
+                _ if Instant::now() >= until => {
+                    functions.is_incomplete = true;
+                    break;
+                }
                 AsyncEntry::Frame(frame) => functions.observe(frame, python, &memory),
                 AsyncEntry::Task(task) => functions.observe_name(&task.name, python, &memory),
                 AsyncEntry::Cut => {}
@@ -252,7 +258,8 @@ impl Attached {
 
 impl Functions {
     fn new(all_bytes: Arc<AtomicUsize>) -> Self {
-        Self { all_bytes, bytes: 0, known: HashMap::new(), calls: HashMap::new(), names: HashMap::new() }
+        let (known, calls, names) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { all_bytes, bytes: 0, known, calls, names, is_incomplete: false }
     }
 
     fn observe(&mut self, frame: &PythonFrame, python: &Python, memory: &ProcessMemory<'_>) {
@@ -276,6 +283,7 @@ impl Functions {
     }
 
     fn clear(&mut self) {
+        self.is_incomplete |= !self.known.is_empty();
         self.known.clear();
         self.calls.clear();
         self.names.clear();
@@ -330,6 +338,7 @@ impl Functions {
             }),
             Some(Err(Unnamed::Changed)) => Err(Reason::CodeChanged),
             Some(Err(Unnamed::Unreadable)) => Err(Reason::CodeUnreadable),
+            None if self.is_incomplete => Err(Reason::CodeLimit),
             None => Err(Reason::ProcessGone),
         }
     }

@@ -1,5 +1,7 @@
 //! Made-up interpreters: what is found, what is refused, and with which words.
 
+use std::time::{Duration, Instant};
+
 use profiler_common::python::interpreter::{CODE_WORDS, FRAME_IN_CFRAME};
 use profiler_common::python::stop;
 
@@ -146,6 +148,19 @@ fn a_thread_is_walked_and_its_frames_are_named() {
     let frame = |line| Some((Some(line), "函数".to_owned(), "a.py".to_owned()));
     assert_eq!(named.collect::<Vec<_>>(), [frame(41), frame(41), None], "the last one is a marker");
     assert_eq!(thread.entries[2], [0, MEMORY_AT + CFRAME, 0]);
+}
+
+#[test]
+fn only_threads_that_are_wanted_are_read_and_only_while_there_is_time() {
+    let made = with_a_thread();
+    let (python, world) = (python_of(&made), made.world());
+    let memory = ProcessMemory::new(PID, &world);
+    let read = |wanted: u64, until| threads::read_wanted(&[wanted].into(), &python, &memory, until);
+    let later = Instant::now() + Duration::from_secs(60);
+    let [thread] = &read(0x1234, later)[..] else { panic!() };
+    assert_eq!((thread.thread_pointer, thread.entries.len()), (0x1234, 3));
+    assert!(read(0x5678, later).is_empty());
+    assert!(read(0x1234, Instant::now()).is_empty());
 }
 
 #[test]
