@@ -18,8 +18,8 @@ import sys
 import threading
 import time
 
-# A third of a second, more or less.
-TURNS = 6_000_000
+# A sixth of a second, more or less.
+TURNS = 3_000_000
 
 
 def serve():
