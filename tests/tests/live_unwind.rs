@@ -32,6 +32,11 @@ fn stacks_of_a_cpp_program_are_those_of_the_oracle() -> Result<()> {
 }
 
 #[test]
+fn stacks_of_code_that_is_not_in_memory_yet_are_those_of_the_oracle() -> Result<()> {
+    agree(|| Subject::absent().map(Some), 2_000, 5_000)
+}
+
+#[test]
 fn stacks_of_a_rust_program_are_those_of_the_oracle() -> Result<()> {
     agree(|| Subject::rust().map(Some), 2_000, 5_000)
 }

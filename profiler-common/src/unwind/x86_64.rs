@@ -108,7 +108,7 @@ impl Machine for X86_64 {
     #[inline(always)]
     fn follow_frame_pointer(cursor: &mut Cursor, process: &mut impl Process) -> u8 {
         if cursor.exact != 0
-            && let Some(pushed) = words_pushed(cursor.pc, process)
+            && let Some(pushed) = words_pushed(cursor, process)
         {
             return enter_caller_of_frameless(cursor, pushed, process);
         }
@@ -129,8 +129,9 @@ const SET_FRAME_POINTER: u64 = 0x00e5_8948;
 /// How many words lie above the return address, if a function was interrupted where it has no frame of its own yet, or no
 /// more. The frame pointer is its caller's then, and would lead past the caller.
 #[inline(always)]
-fn words_pushed(pc: u64, process: &mut impl Process) -> Option<u64> {
-    let code = process.read(pc)?;
+fn words_pushed(cursor: &Cursor, process: &mut impl Process) -> Option<u64> {
+    let pc = cursor.pc;
+    let Some(code) = process.read(pc) else { return is_just_called(cursor, process).then_some(0) };
     let entry = if code & 0xffff_ffff == MARK { code >> 32 } else { code };
     let is_entry = entry & 0xffff_ffff == SET_FRAME_POINTER << 8 | PUSH_FRAME_POINTER;
     if is_entry || code & 0xff == RETURN || code & 0xffff == JUMP_THROUGH_WORD {
@@ -141,6 +142,49 @@ fn words_pushed(pc: u64, process: &mut impl Process) -> Option<u64> {
     }
     let before = process.read(pc.wrapping_sub(1))?;
     (before & 0xff == PUSH_FRAME_POINTER).then_some(1)
+}
+
+/// The first byte of a call to an address. Its other four say how far behind the call that is.
+const CALL: u64 = 0xe8;
+/// The first byte of a call through a register or memory, and what its second byte says of other instructions that begin so.
+const CALL_THROUGH: u64 = 0xff;
+const WHICH_BITS: u64 = 0x38;
+const IS_CALL: u64 = 0x10;
+
+/// Whether a function whose code cannot be read has just been called: while the kernel brings the page its first instruction
+/// lies in, the thread waits for that very instruction.
+///
+/// It has if the last word on the stack lies behind a call, and the call leads here if it says where it leads. It has not if it
+/// was returned to: then the word below the stack is the address it was returned to.
+#[inline(always)]
+fn is_just_called(cursor: &Cursor, process: &mut impl Process) -> bool {
+    let Some(caller) = process.read(cursor.sp) else { return false };
+    let Some(before) = process.read(caller.wrapping_sub(8)) else { return false };
+    if before >> 24 & 0xff == CALL {
+        return caller.wrapping_add_signed(i64::from((before >> 32) as i32)) == cursor.pc;
+    }
+    ends_in_call_through(before) && process.read(cursor.sp.wrapping_sub(8)) != Some(cursor.pc)
+}
+
+/// Whether the last of eight bytes are a call through a register or memory. Its second byte, and where there is one its third, say
+/// how long it is: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, tables 2-2 and 2-3.
+#[inline(always)]
+fn ends_in_call_through(code: u64) -> bool {
+    let is = |bytes: u32| {
+        let byte = |number: u32| code >> (64 - 8 * (bytes - number)) & 0xff;
+        let (mode, register, base) = (byte(1) >> 6, byte(1) & 7, if bytes > 2 { byte(2) & 7 } else { 0 });
+        let has_scale = mode != 3 && register == 4;
+        let displacement = match mode {
+            0 if register == 5 || has_scale && base == 5 => 4,
+            1 => 1,
+            2 => 4,
+            _ => 0,
+        };
+        byte(0) == CALL_THROUGH
+            && byte(1) & WHICH_BITS == IS_CALL
+            && bytes == 2 + u32::from(has_scale) + displacement
+    };
+    is(2) || is(3) || is(4) || is(6) || is(7)
 }
 
 /// The kept registers are the caller's, too.
@@ -198,6 +242,41 @@ mod tests {
         let found: [_; 3] = [0, 4, 5].map(|at| caller(&marked, at, 1));
         assert_eq!(found, [(0x11, 0x8008), (0x11, 0x8008), (0x22, 0x8010)]);
         assert_eq!(caller(&[0xff, 0x25, 1, 2, 3, 4], 0, 1), (0x11, 0x8008));
+    }
+
+    /// The caller found at 0x9000, which cannot be read, if this code is behind it on the stack and this word below.
+    fn caller_of_absent(before: &[u8], below: u64) -> u64 {
+        let mut code = [0x90; 32];
+        code[16 - before.len()..16].copy_from_slice(before);
+        let stack = [below, 0x1010, 0x22, 0x33, 0x44, 0x55];
+        let mut cursor = Cursor { pc: 0x9000, sp: 0x8008, ..Cursor::EMPTY };
+        cursor.kept[usize::from(RBP)] = 0x8018;
+        assert_eq!(X86_64::follow_frame_pointer(&mut cursor, &mut Memory(&code, &stack)), stop::NONE);
+        cursor.pc
+    }
+
+    #[test]
+    fn a_function_whose_first_page_is_being_read_has_its_caller_on_the_stack() {
+        let (by_stack, by_frame_pointer) = (0x1010, 0x44);
+        assert_eq!(caller_of_absent(&[0xe8, 0xf0, 0x7f, 0, 0], 7), by_stack);
+        assert_eq!(caller_of_absent(&[0xe8, 0xf1, 0x7f, 0, 0], 7), by_frame_pointer, "a call of something else");
+        let calls: [&[u8]; 9] = [
+            &[0xff, 0xd0],
+            &[0x41, 0xff, 0x13],
+            &[0xff, 0x50, 0x28],
+            &[0xff, 0x14, 0xc8],
+            &[0xff, 0x54, 0x24, 8],
+            &[0xff, 0x15, 1, 2, 3, 4],
+            &[0xff, 0x90, 1, 2, 3, 4],
+            &[0xff, 0x94, 0x24, 1, 2, 3, 4],
+            &[0xff, 0x14, 0xc5, 1, 2, 3, 4],
+        ];
+        for call in calls {
+            assert_eq!(caller_of_absent(call, 7), by_stack, "{call:x?}");
+            assert_eq!(caller_of_absent(call, 0x9000), by_frame_pointer, "returned to: {call:x?}");
+            assert_eq!(caller_of_absent(&[call, &[0x90]].concat(), 7), by_frame_pointer, "no call: {call:x?}");
+        }
+        assert_eq!(caller_of_absent(&[0xff, 0xe0], 7), by_frame_pointer, "a jump");
     }
 
     #[test]

@@ -102,6 +102,15 @@ impl Subject {
         Self::workload("C++", Command::new(build(&Build { source, output, compiler: &compiler, libraries: &[] })?))
     }
 
+    /// A program in C, with frame pointers and without unwind information, whose code is not in memory when it is to run.
+    pub fn absent() -> Result<Self> {
+        let frames = ["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer", "-fno-asynchronous-unwind-tables"];
+        let shapes = ["-fno-optimize-sibling-calls", "-fno-shrink-wrap", "-fno-schedule-insns2", "-pthread"];
+        let compiler = [&["gcc", "-O2"][..], &frames, &shapes].concat();
+        let (source, output) = ("absent.c", "absent");
+        Self::workload("C, absent", Command::new(build(&Build { source, output, compiler: &compiler, libraries: &[] })?))
+    }
+
     /// A program in Rust, built for release.
     pub fn rust() -> Result<Self> {
         let compiler = ["rustc", "--edition=2021", "-Copt-level=3", "-Cdebuginfo=1"];
