@@ -180,9 +180,7 @@ fn ends_in_call_through(code: u64) -> bool {
             2 => 4,
             _ => 0,
         };
-        byte(0) == CALL_THROUGH
-            && byte(1) & WHICH_BITS == IS_CALL
-            && bytes == 2 + u32::from(has_scale) + displacement
+        byte(0) == CALL_THROUGH && byte(1) & WHICH_BITS == IS_CALL && bytes == 2 + u32::from(has_scale) + displacement
     };
     is(2) || is(3) || is(4) || is(6) || is(7)
 }

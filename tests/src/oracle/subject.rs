@@ -108,7 +108,10 @@ impl Subject {
         let shapes = ["-fno-optimize-sibling-calls", "-fno-shrink-wrap", "-fno-schedule-insns2", "-pthread"];
         let compiler = [&["gcc", "-O2"][..], &frames, &shapes].concat();
         let (source, output) = ("absent.c", "absent");
-        Self::workload("C, absent", Command::new(build(&Build { source, output, compiler: &compiler, libraries: &[] })?))
+        Self::workload(
+            "C, absent",
+            Command::new(build(&Build { source, output, compiler: &compiler, libraries: &[] })?),
+        )
     }
 
     /// A program in Rust, built for release.

@@ -16,11 +16,14 @@ use clap::Args;
 /// loads. With --python: the lines of a Python program beside py-spy, Austin and Scalene, as far as they are installed
 /// in `peers-python` below the target folder: how far each is from the truth, and what it costs; root, a quiet machine
 /// and three minutes. With --python-cost: what Python's stacks cost in the kernel, by their shape, and how much slower a
-/// profiled program becomes; root, a quiet machine and eight minutes. The tables of `docs/cost.md` come from here.
+/// profiled program becomes; root, a quiet machine and eight minutes. With --waits: telling waits beside `offcputime` and
+/// `perf record` of every switch, as far as they are installed, on `perf bench sched pipe`, `redis-benchmark` and a program
+/// that computes: what they lose, time per run of each BPF program, and what the profilers take; root, a quiet machine and
+/// eight minutes. The tables of `docs/cost.md` come from here.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Measure what profiling costs on this machine's kernel instead.
-    #[arg(long, conflicts_with_all = ["filter", "peers", "python"])]
+    #[arg(long, conflicts_with_all = ["filter", "peers", "python", "waits"])]
     live: bool,
     /// Measure unwinding beside other profilers instead.
     #[arg(long)]
@@ -32,6 +35,9 @@ pub(crate) struct Bench {
     /// 3.11 and 3.14.
     #[arg(long, value_name = "VERSION", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["peers", "python", "live"])]
     python_cost: Option<String>,
+    /// Measure telling waits beside other profilers instead.
+    #[arg(long, conflicts_with_all = ["peers", "python", "python_cost"])]
+    waits: bool,
     /// Samples per second and CPU, for --peers.
     #[arg(long, value_name = "HZ", default_value_t = 997, requires = "peers")]
     frequency: u32,
@@ -43,7 +49,7 @@ impl Bench {
     /// Runs them.
     ///
     /// # Errors
-    /// When one fails, and when --live, --peers, --python or --python-cost cannot run here.
+    /// When one fails, and when --live, --peers, --python, --python-cost or --waits cannot run here.
     pub(crate) fn run(self) -> Result<()> {
         if self.live {
             return measure_live(&[]);
@@ -53,6 +59,9 @@ impl Bench {
         }
         if let Some(version) = self.python_cost {
             return measure_live(&["python-cost", &version, self.filter.as_deref().unwrap_or_default()]);
+        }
+        if self.waits {
+            return measure_live(&["waits", self.filter.as_deref().unwrap_or_default()]);
         }
         if self.peers {
             let hz = self.frequency.to_string();

@@ -1,9 +1,9 @@
 //! What profiling costs: CPU time per context switch of the profiled program without, beside and under profilerd, time per
 //! run of each BPF program by the kernel's own statistics, and the profiler's own CPU time. With `peers`: unwinding beside
 //! other profilers; with `python`: the lines of a Python program beside others; with `python-cost`: what Python's stacks cost, and how
-//! much slower a program becomes. Prints tables in Markdown.
+//! much slower a program becomes; with `waits`: telling waits beside others. Prints tables in Markdown.
 //!
-//! Needs root. `cargo xtask bench --live`, `--peers`, `--python` and `--python-cost` build what it needs and run it.
+//! Needs root. `cargo xtask bench --live`, `--peers`, `--python`, `--python-cost` and `--waits` build what it needs and run it.
 
 mod meter;
 mod peer;
@@ -13,6 +13,7 @@ mod python;
 mod python_cost;
 mod rounds;
 mod table;
+mod waits;
 
 use std::process::ExitCode;
 
@@ -26,9 +27,11 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == peers::ARGUMENT => compare(peers::run, rest),
         Some((first, rest)) if first == python::ARGUMENT => compare(python::run, rest),
         Some((first, rest)) if first == python_cost::ARGUMENT => compare(python_cost::run, rest),
-        Some((other, _)) => {
-            Err(anyhow::anyhow!("unknown argument `{other}`; this takes none, `peers`, `python`, or `python-cost`"))
-        }
+        Some((first, _)) if first == waits::COMPUTE => waits::compute(),
+        Some((first, rest)) if first == waits::ARGUMENT => compare(waits::run, rest),
+        Some((other, _)) => Err(anyhow::anyhow!(
+            "unknown argument `{other}`; this takes none, `peers`, `python`, `python-cost`, or `waits`"
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

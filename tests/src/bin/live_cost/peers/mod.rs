@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use profiler_tests::tell;
 
 use load::Load;
+pub(crate) use profiler::{find, has_events, interrupt};
+pub(crate) use rounds::leave_the_last_cpu;
 
 /// The argument that asks for this comparison; the name of a load may follow, and a rate.
 pub(crate) const ARGUMENT: &str = "peers";

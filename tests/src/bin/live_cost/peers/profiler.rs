@@ -182,14 +182,14 @@ fn start_profile_bee(path: &Path, pid: &str, hz: &str) -> Result<Profiler> {
 }
 
 /// Whether a process has events of perf open.
-fn has_events(pid: u32) -> bool {
+pub(crate) fn has_events(pid: u32) -> bool {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let mut targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     targets.any(|target| target.to_string_lossy().contains("[perf_event]"))
 }
 
 /// Ends a program as the user would.
-fn interrupt(program: Program) -> Result<()> {
+pub(crate) fn interrupt(program: Program) -> Result<()> {
     program.signal(Signal::INT)?;
     program.finish(END)?;
     Ok(())
@@ -217,7 +217,7 @@ fn perf_script(file: &Path, roots: &[&str]) -> Result<Finding> {
 }
 
 /// The first file of this name where programs are.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.exists())
 }

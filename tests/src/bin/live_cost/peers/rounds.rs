@@ -56,15 +56,15 @@ pub(super) struct Watched {
     pub(super) stacks: Stacks,
 }
 
-/// Leaves the last CPU, where the load of one thread runs, to it: profilers inherit the choice.
-pub(super) fn leave_the_last_cpu() -> Result<()> {
+/// Leaves the last CPU, where the load of one thread runs, to it: profilers inherit the choice. Returns its number.
+pub(crate) fn leave_the_last_cpu() -> Result<usize> {
     let mut cpus = sched_getaffinity(None).context("failed to read the allowed CPUs")?;
+    let last = (0..CpuSet::MAX_CPU).rev().find(|cpu| cpus.is_set(*cpu)).context("no CPU is allowed")?;
     if cpus.count() > 1 {
-        let last = (0..CpuSet::MAX_CPU).rev().find(|cpu| cpus.is_set(*cpu)).context("no CPU is allowed")?;
         cpus.unset(last);
         sched_setaffinity(None, &cpus).context("failed to leave a CPU")?;
     }
-    Ok(())
+    Ok(last)
 }
 
 /// What each profiler costs on this load. They take turns, round by round.
