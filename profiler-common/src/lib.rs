@@ -13,5 +13,6 @@ pub mod record;
 pub mod strat;
 pub mod syscall;
 pub mod unwind;
+pub mod wait_budget;
 pub mod wait_class;
 pub mod wait_detail;

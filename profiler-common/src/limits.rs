@@ -48,8 +48,18 @@ pub const STACK_RING_BYTES: u32 = 8 << 20;
 /// Bytes of the ring of lifecycle records: 10,000 exits between two reads. When full, records are lost and counted.
 pub const LIFECYCLE_RING_BYTES: u32 = 4 << 20;
 
-/// The slice of time over which the cap on stack walks is counted.
-pub const WALK_SLICE_NS: u64 = 100_000_000;
+/// The slice of time after which T is set anew, and over which captures of waits are counted.
+pub const BUDGET_SLICE_NS: u64 = 100_000_000;
+
+/// T before anything is known of a CPU's waits.
+pub const WAIT_PERIOD_START_NS: u64 = 10_000_000;
+
+/// The shortest T a CPU sets itself. Below it, there is little left to be learnt: the sum of a thread's waits on one stack is
+/// known to a millisecond times the root of the captures behind it.
+pub const WAIT_PERIOD_LEAST_NS: u64 = 1_000_000;
+
+/// The longest T. At this, a thread has at most one capture of short waits in ten seconds; what is more is refused, and counted.
+pub const WAIT_PERIOD_MOST_NS: u64 = 10_000_000_000;
 
 /// The longest gap between the scheduler's CPU clock and the switch itself that is the switch's own work.
 ///

@@ -23,7 +23,7 @@ fn add_all(aggregator: &mut Aggregator, records: &[Vec<u64>]) -> usize {
 fn a_stack_seen_before_is_counted_without_an_allocation() {
     for kind in [STACK_ON_CPU, STACK_OFF_CPU] {
         let records = stack_records(kind, 100);
-        let mut aggregator = Aggregator::new(Timestamp(0), 0, PERIOD_NS, PERIOD_NS);
+        let mut aggregator = Aggregator::new(Timestamp(0), 0, PERIOD_NS);
         let new = allocation_counter::measure(|| assert_eq!(add_all(&mut aggregator, &records), 100));
         assert!(new.count_total >= 100, "the counter counts: {new:?}");
         let known = allocation_counter::measure(|| assert_eq!(add_all(&mut aggregator, &records), 0));

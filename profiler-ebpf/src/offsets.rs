@@ -5,6 +5,9 @@
 
 use core::ptr::read_volatile;
 
+use profiler_common::limits;
+use profiler_common::wait_budget::WaitBudget;
+
 /// The value of an offset whose field this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
@@ -153,12 +156,27 @@ globals! {
     FILE_CHANGES_POLL / file_changes_poll: u64 = 0;
     /// The nanoseconds between two on-CPU samples of one CPU.
     CPU_PERIOD_NS / cpu_period_ns: u64 = 10_309_278;
-    /// T: the mean off-CPU nanoseconds between two captured waits of one thread.
-    WAIT_PERIOD_NS / wait_period_ns: u64 = 10_000_000;
+    /// T, the mean off-CPU nanoseconds between two captured waits of one thread, at the start; [`wait_budget`].
+    WAIT_PERIOD_START_NS / wait_period_start_ns: u64 = limits::WAIT_PERIOD_START_NS;
+    /// The shortest T.
+    WAIT_PERIOD_LEAST_NS / wait_period_least_ns: u64 = limits::WAIT_PERIOD_LEAST_NS;
+    /// The longest T.
+    WAIT_PERIOD_MOST_NS / wait_period_most_ns: u64 = limits::WAIT_PERIOD_MOST_NS;
+    /// Captures of waits per CPU and second.
+    WAIT_BUDGET_HZ / wait_budget_hz: u64 = 200;
     /// Whether the machine is an aarch64 and not an x86_64.
     IS_AARCH64 / is_aarch64: u32 = 0;
     /// The signal that stops a thread whose stack was captured, so that a test can look at it; zero for none.
     STOP_SIGNAL / stop_signal: u32 = 0;
-    /// Stack walks for waits per CPU and slice of time, at most.
-    WALK_CAP / walk_cap: u32 = 200;
+}
+
+/// What the user asked for.
+#[inline(always)]
+pub fn wait_budget() -> WaitBudget {
+    WaitBudget {
+        captures_hz: wait_budget_hz(),
+        start_ns: wait_period_start_ns(),
+        least_ns: wait_period_least_ns(),
+        most_ns: wait_period_most_ns(),
+    }
 }

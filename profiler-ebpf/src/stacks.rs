@@ -7,10 +7,11 @@ use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ringbuf_output, bpf_send_signal_thread};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
-use profiler_common::limits::{KERNEL_FRAMES, WALK_SLICE_NS};
+use profiler_common::limits::KERNEL_FRAMES;
 use profiler_common::python::ENTRY_WORDS;
 use profiler_common::record::{self, FLAG_COLLECTING, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader, WaitReason};
 use profiler_common::unwind::stop;
+use profiler_common::wait_budget::CpuBudget;
 
 use crate::python::PythonWalk;
 use crate::task::Task;
@@ -47,15 +48,9 @@ const PYTHON_WALK: u32 = 1;
 const AWAIT_WALK: u32 = 2;
 const WALKS: u32 = 3;
 
-/// How many walks this CPU did in the current slice of time.
-#[repr(C)]
-struct Budget {
-    slice: u64,
-    used: u64,
-}
-
+/// T of each CPU, and how many captures of waits it has left.
 #[map]
-static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
+static BUDGET: PerCpuArray<CpuBudget> = PerCpuArray::with_max_entries(1, 0);
 
 /// What the record says beside the addresses.
 #[derive(Clone, Copy)]
@@ -78,19 +73,11 @@ pub struct Capture {
     pub period_ns: u64,
 }
 
-/// Whether the cap allows one more walk for a wait on this CPU.
+/// The budget of this CPU.
 #[inline(always)]
-pub fn within_cap(now_ns: u64) -> bool {
-    let Some(budget) = BUDGET.get_ptr_mut(0) else { return false };
+pub fn cpu_budget() -> Option<&'static mut CpuBudget> {
     // SAFETY: the entry belongs to this CPU, and only switch programs, which do not nest, use it.
-    let budget = unsafe { &mut *budget };
-    let slice = now_ns / WALK_SLICE_NS;
-    if budget.slice != slice {
-        budget.slice = slice;
-        budget.used = 0;
-    }
-    budget.used += 1;
-    budget.used <= u64::from(offsets::walk_cap())
+    unsafe { BUDGET.get_ptr_mut(0)?.as_mut() }
 }
 
 /// Walks the current task's stacks and sends them out. Does not return if another program goes on with the walk.

@@ -5,6 +5,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use profiler_common::classify::state;
 use profiler_common::ledger::{Interval, Opening, Reading, phase};
 use profiler_common::record::{self, LIFECYCLE_EXIT, account, control};
+use profiler_common::strat::Choice;
 use profiler_common::wait_class;
 
 use crate::selection::{self, Opener};
@@ -69,12 +70,14 @@ pub fn resume_without_stack(task: Task) {
 
 #[inline(always)]
 fn sample_interval(context: &impl EbpfContext, thread: &mut Thread, at_ns: u64, interval: Interval) {
-    let period_ns = offsets::wait_period_ns();
-    let weight_ns = thread.strat.sample(interval.duration_ns, period_ns, random_below);
+    let Some(cpu) = stacks::cpu_budget() else { return };
+    let (budget, duration_ns) = (offsets::wait_budget(), interval.duration_ns);
+    let Choice { weight_ns, period_ns } = thread.strat.sample(duration_ns, cpu.period(at_ns, &budget), random_below);
+    cpu.add_wait(duration_ns);
     if weight_ns == 0 {
         return;
     }
-    if !stacks::within_cap(at_ns) {
+    if !cpu.take(duration_ns >= period_ns, &budget) {
         thread.ledger.totals.unattributed_ns += weight_ns;
         maps::count(record::COUNTER_WALK_REFUSED);
         return;
@@ -85,7 +88,7 @@ fn sample_interval(context: &impl EbpfContext, thread: &mut Thread, at_ns: u64, 
         class: if account::is_wait(account) { account } else { wait_class::OTHER },
         flags: thread.ledger.flags,
         at_ns,
-        duration_ns: interval.duration_ns,
+        duration_ns,
         runq_ns: interval.runq_ns,
         weight_ns,
         period_ns,
@@ -93,12 +96,12 @@ fn sample_interval(context: &impl EbpfContext, thread: &mut Thread, at_ns: u64, 
     stacks::capture(context, thread, capture);
 }
 
-/// A uniform number below `bound`, which is at most four seconds in nanoseconds.
+/// A uniform number below `bound`.
 #[inline(always)]
 fn random_below(bound: u64) -> u64 {
     // SAFETY: the helper has no preconditions.
     let random = u64::from(unsafe { bpf_get_prandom_u32() });
-    (random * bound) >> 32
+    random * (bound >> 32) + ((random * (bound & 0xffff_ffff)) >> 32)
 }
 
 /// The timer interrupted the current task.

@@ -25,7 +25,7 @@ struct Row {
 fn sampled_waits_agree_with_stacks_on_every_switch() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let mut workload = Workload::start("mixed_waits", &["15"])?;
-    let every_switch = ["--wait-period", "0", "--walk-cap", "1000000", "--window", "2s"];
+    let every_switch = ["--wait-period", "0", "--wait-budget", "1000000", "--window", "2s"];
     let truth = Daemon::start_for(workload.pid(), &every_switch)?;
     let sampled = Daemon::start_for(workload.pid(), &["--wait-period", "10ms"])?;
     workload.go()?;

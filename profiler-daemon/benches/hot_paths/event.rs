@@ -14,7 +14,7 @@ use crate::record::{PERIOD_NS, stack_records};
 pub(crate) fn bench(criterion: &mut Criterion) {
     for (name, kind) in [("event/on_cpu_hit", STACK_ON_CPU), ("event/off_cpu_hit", STACK_OFF_CPU)] {
         let records = stack_records(kind, 512);
-        let mut aggregator = Aggregator::new(Timestamp(0), 0, PERIOD_NS, PERIOD_NS);
+        let mut aggregator = Aggregator::new(Timestamp(0), 0, PERIOD_NS);
         records.iter().for_each(|words| _ = add(&mut aggregator, words));
         let mut turn = records.iter().cycle();
         criterion.bench_function(name, |bencher| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::Criterion;
 use profiler_daemon::profile::{
     Activity, CodeKind, Frame, FrameKind, Loss, Name, ProcessId, Profile, Sample, Stack, State, Task, TaskTotals,
-    ThreadId, TimeRange, Timestamp, WaitClass,
+    ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
 };
 use profiler_daemon::report::{HotspotQuery, hotspots};
 
@@ -43,7 +43,7 @@ fn profile() -> Profile {
         samples: (0..SAMPLES).map(sample).collect(),
         totals: (0..TASKS).map(totals).collect(),
         cpu_period_ns: WEIGHT_NS,
-        wait_period_ns: WEIGHT_NS,
+        wait_periods: WaitPeriods::of(WEIGHT_NS),
         loss: Loss::default(),
     }
 }

@@ -14,6 +14,7 @@ use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
     AsyncEntry, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
+    WaitPeriods,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -44,7 +45,6 @@ pub struct Aggregator {
     /// Waits that have not ended, as they were looked at last.
     waits: Vec<OpenWait>,
     cpu_period_ns: u64,
-    wait_period_ns: u64,
 }
 
 /// A wait that has not ended, with a stack that was read from outside.
@@ -91,7 +91,7 @@ pub struct Closed {
 
 impl Aggregator {
     /// Opens the first window, at the given wall-clock and monotonic time.
-    pub fn new(now: Timestamp, monotonic_ns: u64, cpu_period_ns: u64, wait_period_ns: u64) -> Self {
+    pub fn new(now: Timestamp, monotonic_ns: u64, cpu_period_ns: u64) -> Self {
         let mut aggregator = Self {
             window: Window::default(),
             amendments: BTreeMap::new(),
@@ -106,7 +106,6 @@ impl Aggregator {
             counters: [0; record::COUNTERS as usize],
             waits: Vec::new(),
             cpu_period_ns,
-            wait_period_ns,
         };
         aggregator.begin_window(now, monotonic_ns);
         aggregator
@@ -123,6 +122,9 @@ impl Aggregator {
         self.count_ending(event);
         let Some((index, is_new)) = self.window.intern_stack(BorrowedStack::of(event)) else { return false };
         let task = self.window.intern_task(key);
+        if event.kind != StackKind::OnCpu {
+            self.window.note_period(task, event.period_ns);
+        }
         match event.kind {
             StackKind::OnCpu => self.window.add_sample(task, index, on_cpu_addition(event)),
             StackKind::OffCpu { duration_ns, .. }
@@ -133,6 +135,11 @@ impl Aggregator {
             StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
         }
         is_new
+    }
+
+    /// Tells by which T the CPUs choose waits.
+    pub fn note_periods(&mut self, periods: WaitPeriods) {
+        self.window.note_periods(periods);
     }
 
     fn count_ending(&mut self, event: &StackEvent<'_>) {
@@ -237,7 +244,7 @@ impl Aggregator {
         let names = LazyCell::new(|| self.names());
         let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
         self.add_waits(&mut window);
-        self.add_periods(&mut window);
+        window.cpu_period_ns = self.cpu_period_ns;
         window
     }
 
@@ -308,11 +315,6 @@ impl Aggregator {
         if self.began.len() > super::limits::EDGES {
             self.began.pop_first();
         }
-    }
-
-    fn add_periods(&self, window: &mut RawWindow) {
-        window.cpu_period_ns = self.cpu_period_ns;
-        window.wait_period_ns = self.wait_period_ns;
     }
 
     fn report(&mut self, account: &Account) {
@@ -407,7 +409,7 @@ fn on_cpu_addition(event: &StackEvent<'_>) -> Addition {
 /// Splits `weight_ns` of an off-CPU capture between the wait and the queueing that followed it.
 fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_>, weight_ns: u64) {
     let StackKind::OffCpu { duration_ns, runq_ns, cause, idle } = event.kind else { return };
-    let variance_ns2 = off_cpu_variance(duration_ns, event.period_ns);
+    let variance_ns2 = off_cpu_variance(event.weight_ns, duration_ns, event.period_ns);
     let state = match cause {
         OffCpuCause::Runnable => RawState::RunQueue,
         OffCpuCause::Throttled => RawState::Throttled,
@@ -425,9 +427,9 @@ fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_
     window.add_sample(task, stack, addition(RawState::RunQueue, false, queued));
 }
 
-/// A wait shorter than the period T stands for T with variance T(T - d); a longer one is certain.
-fn off_cpu_variance(duration_ns: u64, period_ns: u64) -> f64 {
-    period_ns as f64 * period_ns.saturating_sub(duration_ns) as f64
+/// A wait shorter than the period T has the weight T with variance T(T - d); a longer one is certain.
+fn off_cpu_variance(weight_ns: u64, duration_ns: u64, period_ns: u64) -> f64 {
+    weight_ns as f64 * period_ns.saturating_sub(duration_ns) as f64
 }
 
 /// `weight * part / whole`, without overflow.
@@ -449,7 +451,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn aggregator() -> Aggregator {
-        Aggregator::new(Timestamp(0), 0, 10_000_000, 10_000_000)
+        Aggregator::new(Timestamp(0), 0, 10_000_000)
     }
 
     fn off_cpu(at_ns: u64, duration_ns: u64, runq_ns: u64, weight_ns: u64) -> StackEvent<'static> {
@@ -501,6 +503,20 @@ mod tests {
         let weights: Vec<(RawState, u64, u64)> =
             window.samples.iter().map(|sample| (sample.state, sample.weight_ns, sample.count)).collect();
         assert_eq!(weights, [(RawState::Wait(WaitClass::Net), 15_000_000, 2), (RawState::RunQueue, 5_000_000, 2)]);
+    }
+
+    #[test]
+    fn every_capture_keeps_the_period_it_was_chosen_by() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(SECOND, 0));
+        let with_period = |period_ns, weight_ns| StackEvent { period_ns, ..off_cpu(SECOND, 8_000_000, 0, weight_ns) };
+        aggregator.add_stack(&with_period(20_000_000, 20_000_000));
+        aggregator.add_stack(&with_period(1_000_000, 8_000_000));
+        aggregator.note_periods(WaitPeriods::of(2_000_000));
+        let window = aggregator.peek(Timestamp(2 * SECOND));
+        assert_eq!(window.wait_periods, WaitPeriods { least_ns: 1_000_000, most_ns: 20_000_000 });
+        assert_eq!(window.totals[0].wait_period_ns, 20_000_000);
+        assert_eq!((window.samples[0].weight_ns, window.samples[0].variance_ns2), (28_000_000, 20e6 * 12e6));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass, WaitReason,
+    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass, WaitPeriods,
+    WaitReason,
 };
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
@@ -21,8 +22,8 @@ pub struct RawWindow {
     pub totals: Vec<TaskTotals>,
     /// The mean on-CPU time between two on-CPU samples of one CPU.
     pub cpu_period_ns: u64,
-    /// The mean off-CPU time between two captured waits of one thread.
-    pub wait_period_ns: u64,
+    /// T, the mean off-CPU time between two captured waits of one thread.
+    pub wait_periods: WaitPeriods,
     /// What could not be recorded.
     pub loss: Loss,
 }

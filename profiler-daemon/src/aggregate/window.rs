@@ -10,7 +10,7 @@ use super::limits::{STACKS, SUBJECTS};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
     AsyncEntry, Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals,
-    ThreadId, TimeRange, WaitReason,
+    ThreadId, TimeRange, WaitPeriods, WaitReason,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -26,6 +26,9 @@ pub(super) struct Window {
     totals: HashMap<u32, TaskTotals>,
     /// What threads waited for.
     subjects: HashSet<(ProcessId, Subject)>,
+    /// The longest T by which a wait of each task was chosen.
+    periods_ns: HashMap<u32, u64>,
+    wait_periods: WaitPeriods,
     loss: Loss,
 }
 
@@ -190,6 +193,18 @@ impl Window {
         estimate.variance_ns2 += addition.variance_ns2;
     }
 
+    /// Notes the T by which a wait of a task was chosen.
+    pub(super) fn note_period(&mut self, task: u32, period_ns: u64) {
+        let longest_ns = self.periods_ns.entry(task).or_default();
+        *longest_ns = period_ns.max(*longest_ns);
+        self.note_periods(WaitPeriods::of(period_ns));
+    }
+
+    /// Notes by which T waits were or would have been chosen.
+    pub(super) fn note_periods(&mut self, periods: WaitPeriods) {
+        self.wait_periods = self.wait_periods.cover(periods);
+    }
+
     /// Adds exact totals.
     pub(super) fn add_totals(&mut self, task: u32, gain: &TaskTotals) {
         let totals = self.totals.entry(task).or_insert_with(|| TaskTotals { task, ..TaskTotals::default() });
@@ -208,7 +223,10 @@ impl Window {
 
     /// The window as it stands. `name` finds the name of a task that has only samples yet.
     pub(super) fn to_raw(&self, range: TimeRange, name: impl Fn(&TaskKey) -> Arc<Task>) -> RawWindow {
-        let mut totals: Vec<TaskTotals> = self.totals.values().cloned().collect();
+        let period_ns = |task: &u32| self.periods_ns.get(task).copied().unwrap_or_default();
+        let with_period =
+            |totals: &TaskTotals| TaskTotals { wait_period_ns: period_ns(&totals.task), ..totals.clone() };
+        let mut totals: Vec<TaskTotals> = self.totals.values().map(with_period).collect();
         totals.sort_unstable_by_key(|totals| totals.task);
         RawWindow {
             range,
@@ -217,7 +235,7 @@ impl Window {
             samples: self.samples.iter().map(|(key, estimate)| to_raw_sample(key, estimate)).collect(),
             totals,
             cpu_period_ns: 0,
-            wait_period_ns: 0,
+            wait_periods: self.wait_periods,
             loss: self.loss.clone(),
         }
     }

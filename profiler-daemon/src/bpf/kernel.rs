@@ -7,13 +7,15 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
-use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES, WALK_SLICE_NS};
+use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES};
 use profiler_common::record::{self, Snapshot};
+use profiler_common::wait_budget::{CpuBudget, WaitBudget};
 
 use super::object::read_object;
 use super::programs::{Walks, load_programs};
 use super::syscalls::syscall_kinds;
 use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
+use crate::profile::WaitPeriods;
 use crate::settings::SamplingSettings;
 use crate::sys::{capability, membarrier, usage};
 
@@ -23,6 +25,8 @@ pub struct Kernel {
     targets: HashMap<MapData, u32, u64>,
     control: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
+    budgets: PerCpuArray<MapData, [u64; CPU_BUDGET_WORDS]>,
+    wait_budget: WaitBudget,
     walks: Walks,
     features: Features,
     frequency_hz: u32,
@@ -50,6 +54,8 @@ impl Kernel {
             targets: take_map(&mut ebpf, "TARGETS", HashMap::try_from)?,
             control: take_map(&mut ebpf, "CONTROL", Array::try_from)?,
             counters: take_map(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+            budgets: take_map(&mut ebpf, "BUDGET", PerCpuArray::try_from)?,
+            wait_budget: settings.wait_budget(),
             walks: Walks::take(&mut ebpf)?,
             ebpf,
             features,
@@ -216,6 +222,17 @@ impl Kernel {
         })
     }
 
+    /// T of the CPUs on which waits have ended, as it is at `now_ns` on the monotonic clock.
+    pub fn wait_periods(&self, now_ns: u64) -> WaitPeriods {
+        let none = WaitPeriods::of(self.wait_budget.start_ns);
+        let Ok(budgets) = self.budgets.get(&0, 0) else { return none };
+        let of_cpu = |words: &[u64; CPU_BUDGET_WORDS]| {
+            let budget: CpuBudget = bytemuck::cast(*words);
+            budget.period_at(now_ns, &self.wait_budget).map(WaitPeriods::of)
+        };
+        budgets.iter().filter_map(of_cpu).reduce(WaitPeriods::cover).unwrap_or(none)
+    }
+
     fn write_syscalls(&mut self) -> Result<(), LoadError> {
         let map = self.ebpf.map_mut("SYSCALLS").expect("the object defines the map, as its build is tested");
         let mut map: Array<&mut MapData, u8> =
@@ -231,6 +248,9 @@ impl Kernel {
         self.walks.connect(&mut self.ebpf, &self.features)
     }
 }
+
+/// A [`CpuBudget`] as the map has it.
+const CPU_BUDGET_WORDS: usize = size_of::<CpuBudget>() / size_of::<u64>();
 
 /// How many snapshots one read of the pass over all tasks takes at most.
 const SNAPSHOTS_PER_READ: usize = 64;
@@ -259,8 +279,7 @@ fn tracepoint_programs(features: &Features) -> Vec<&'static str> {
 
 fn load_object(settings: &SamplingSettings, features: &Features) -> Result<Ebpf, LoadError> {
     let object = read_object(features.variant, settings.object.as_deref().map(Path::new))?;
-    let (wait_period_ns, period_ns) = (settings.wait_period.as_nanos() as u64, cpu_period_ns(settings.frequency_hz));
-    let walk_cap = (u64::from(settings.walk_cap_hz) * WALK_SLICE_NS / 1_000_000_000).max(1) as u32;
+    let (waits, period_ns) = (settings.wait_budget(), cpu_period_ns(settings.frequency_hz));
     let mut loader = EbpfLoader::new();
     for (name, value) in &features.offsets.words {
         loader.override_global(name, value, false);
@@ -269,9 +288,11 @@ fn load_object(settings: &SamplingSettings, features: &Features) -> Result<Ebpf,
         loader.override_global(name, value, false);
     }
     loader
-        .override_global("WAIT_PERIOD_NS", &wait_period_ns, true)
+        .override_global("WAIT_PERIOD_START_NS", &waits.start_ns, true)
+        .override_global("WAIT_PERIOD_LEAST_NS", &waits.least_ns, true)
+        .override_global("WAIT_PERIOD_MOST_NS", &waits.most_ns, true)
+        .override_global("WAIT_BUDGET_HZ", &waits.captures_hz, true)
         .override_global("CPU_PERIOD_NS", &period_ns, true)
-        .override_global("WALK_CAP", &walk_cap, true)
         .override_global("STOP_SIGNAL", &settings.stop_signal, true)
         .map_max_entries("STACKS", ring_bytes(STACK_RING_BYTES))
         .map_max_entries("LIFECYCLE", ring_bytes(LIFECYCLE_RING_BYTES))

@@ -6,7 +6,9 @@ use clap::{Args, ValueEnum};
 
 use super::naming_flags::NamingFlags;
 use crate::settings::quantity::{parse_bytes, parse_duration, parse_number};
-use crate::settings::sampling::{FREQUENCY_HZ, HISTORY, HISTORY_BYTES, MAX_THREADS, WAIT_PERIOD, WALK_CAP_HZ, WINDOW};
+use crate::settings::sampling::{
+    FREQUENCY_HZ, HISTORY, HISTORY_BYTES, MAX_THREADS, WAIT_BUDGET_HZ, WAIT_PERIOD, WINDOW,
+};
 use crate::settings::{SamplingSettings, SettingsError, SwitchInChoice, VariantChoice};
 
 /// The flags of every command that samples.
@@ -16,13 +18,14 @@ pub(super) struct SamplingFlags {
     /// On-CPU samples per CPU and second, 1 to 1000 [default: 97]
     #[arg(long, value_name = "HZ")]
     frequency: Option<String>,
+    /// Stacks captured for waits per CPU and second, on average; in a burst four times as many, and
+    /// what is refused is counted [default: 200]
+    #[arg(long, value_name = "HZ")]
+    wait_budget: Option<String>,
     /// Waits at least this long always have their stack captured, shorter ones in proportion; 0
-    /// captures every wait [default: 10ms]
+    /// captures every wait [default: what the budget allows, from 1ms to 10s]
     #[arg(long, value_name = "TIME")]
     wait_period: Option<String>,
-    /// Stacks captured for waits per CPU and second, at most; what is refused is counted [default: 2000]
-    #[arg(long, value_name = "HZ")]
-    walk_cap: Option<String>,
     /// Threads accounted at once, at most [default: 65536]
     #[arg(long, value_name = "N")]
     max_threads: Option<String>,
@@ -88,10 +91,10 @@ impl SamplingFlags {
             settings.frequency_hz = parse_number("--frequency", text, FREQUENCY_HZ)?;
         }
         if let Some(text) = &self.wait_period {
-            settings.wait_period = parse_duration("--wait-period", text, WAIT_PERIOD)?;
+            settings.wait_period = Some(parse_duration("--wait-period", text, WAIT_PERIOD)?);
         }
-        if let Some(text) = &self.walk_cap {
-            settings.walk_cap_hz = parse_number("--walk-cap", text, WALK_CAP_HZ)?;
+        if let Some(text) = &self.wait_budget {
+            settings.wait_budget_hz = parse_number("--wait-budget", text, WAIT_BUDGET_HZ)?;
         }
         if let Some(text) = &self.max_threads {
             settings.max_threads = parse_number("--max-threads", text, MAX_THREADS)?;
@@ -148,7 +151,7 @@ mod tests {
         let flags = SamplingFlags {
             frequency: text("199"),
             wait_period: text("1ms"),
-            walk_cap: text("500"),
+            wait_budget: text("500"),
             max_threads: text("1000"),
             variant: Some(VariantWord::Hash),
             switch_in: Some(SwitchInWord::Kprobe),
@@ -163,8 +166,8 @@ mod tests {
         let history = HistoryFlags { window: text("1s"), history: text("2m"), history_memory: text("64MiB") };
         let expected = SamplingSettings {
             frequency_hz: 199,
-            wait_period: Duration::from_millis(1),
-            walk_cap_hz: 500,
+            wait_period: Some(Duration::from_millis(1)),
+            wait_budget_hz: 500,
             max_threads: 1000,
             variant: VariantChoice::Hash,
             switch_in: SwitchInChoice::Kprobe,

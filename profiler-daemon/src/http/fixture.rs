@@ -10,7 +10,7 @@ use crate::pipeline::{
 };
 use crate::profile::{
     Activity, CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, SourceLine, Stack, State,
-    Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
+    Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
 };
 use crate::runtime::python::Refusal;
 use crate::settings::Selector;
@@ -165,7 +165,8 @@ fn status() -> Status {
         switch_in: "kprobe".to_owned(),
         fallbacks: vec!["no sched_exit_tp: a kprobe costs more per switch".to_owned()],
         frequency_hz: 97,
-        wait_period_ns: 10_000_000,
+        wait_budget_hz: 200,
+        wait_periods: WaitPeriods { least_ns: 1_000_000, most_ns: 10_000_000 },
         window_ns: 10 * SECOND,
         threads: 2,
         windows: 6,
@@ -207,7 +208,7 @@ fn profile() -> Profile {
         ],
         totals: vec![totals()],
         cpu_period_ns: 10_000_000,
-        wait_period_ns: 10_000_000,
+        wait_periods: WaitPeriods::of(10_000_000),
         loss: Loss::default(),
     }
 }

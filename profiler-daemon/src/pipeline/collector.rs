@@ -137,9 +137,7 @@ impl Collector {
     ) -> Self {
         let now = shared.now();
         let cpu_period_ns = crate::bpf::kernel::cpu_period_ns(settings.frequency_hz);
-        let wait_period_ns = settings.wait_period.as_nanos() as u64;
-        let aggregator =
-            Aggregator::new(now, clock::monotonic_ns(), cpu_period_ns, wait_period_ns).with_history(settings.history);
+        let aggregator = Aggregator::new(now, clock::monotonic_ns(), cpu_period_ns).with_history(settings.history);
         Self {
             kernel,
             rings,
@@ -212,11 +210,12 @@ impl Collector {
     fn visit(&mut self) {
         if self.kernel.is_attached() {
             let Books { aggregator, waits, .. } = &mut self.books;
-            let period_ns = self.settings.wait_period.as_nanos() as u64;
+            let periods = self.kernel.wait_periods(clock::monotonic_ns());
+            aggregator.note_periods(periods);
             waits.begin_pass();
             let visited = self.kernel.visit_tasks(|snapshot| {
                 let account = decode_snapshot(snapshot);
-                waits.note(&account, period_ns);
+                waits.note(&account, periods.most_ns);
                 aggregator.add_account(&account);
             });
             warn_on(visited);
@@ -427,7 +426,8 @@ impl Collector {
             switch_in: features.switch_in.name().to_owned(),
             fallbacks: features.fallbacks.clone(),
             frequency_hz: self.settings.frequency_hz,
-            wait_period_ns: self.settings.wait_period.as_nanos() as u64,
+            wait_budget_hz: self.settings.wait_budget_hz,
+            wait_periods: self.kernel.wait_periods(clock::monotonic_ns()),
             window_ns: u64::try_from(self.settings.window.as_nanos()).unwrap_or(u64::MAX),
             threads: self.books.aggregator.accounted() as u64,
             windows: self.books.shared.windows.load(Ordering::Relaxed) as u64,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::unwinder::{UnwindStatus, UnwindTotals};
-use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
+use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp, WaitPeriods};
 use crate::settings::Selector;
 
 /// A running daemon. Methods may block for some milliseconds; call them off the async executor.
@@ -72,8 +72,10 @@ pub struct Status {
     pub fallbacks: Vec<String>,
     /// On-CPU samples per CPU and second.
     pub frequency_hz: u32,
-    /// T, in nanoseconds.
-    pub wait_period_ns: u64,
+    /// Stacks captured for waits per CPU and second, on average.
+    pub wait_budget_hz: u32,
+    /// T of the CPUs now.
+    pub wait_periods: WaitPeriods,
     /// The length of a window.
     pub window_ns: u64,
     /// Threads accounted now.

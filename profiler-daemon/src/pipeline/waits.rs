@@ -38,7 +38,7 @@ impl Waits {
         self.seen.clear();
     }
 
-    /// Notes a living thread. Of a wait shorter than `period_ns`, chance decides whether it gets a stack.
+    /// Notes a living thread. Of a wait shorter than `period_ns`, the longest T of any CPU, chance decides whether it gets a stack.
     pub(super) fn note(&mut self, account: &Account, period_ns: u64) {
         let Some(wait) = account.wait.filter(|_| !account.kernel) else { return };
         if account.at_ns.saturating_sub(wait.since_ns) >= period_ns {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Profile, Sample, Stack, State, Task, TaskTotals};
 
-/// Merges windows in order. The periods are those of the last window that has any.
+/// Merges windows in order. The CPU period is that of the last window that has any.
 pub fn merge_profiles<'a>(windows: impl IntoIterator<Item = &'a Profile>) -> Profile {
     let mut merger = Merger::default();
     windows.into_iter().for_each(|window| merger.add(window));
@@ -57,8 +57,8 @@ impl Merger {
         self.profile.loss.merge(&window.loss);
         if window.cpu_period_ns != 0 {
             self.profile.cpu_period_ns = window.cpu_period_ns;
-            self.profile.wait_period_ns = window.wait_period_ns;
         }
+        self.profile.wait_periods = self.profile.wait_periods.cover(window.wait_periods);
     }
 
     fn add_sample(&mut self, sample: Sample) {

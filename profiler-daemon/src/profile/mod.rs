@@ -19,6 +19,7 @@ pub mod task;
 pub mod time;
 pub mod totals;
 pub mod wait_detail;
+pub mod wait_periods;
 
 pub use asyncio::{AsyncEntry, AsyncName, AsyncTask};
 pub use ending::Ending;
@@ -35,6 +36,7 @@ pub use task::{ImageId, ProcessId, Task, ThreadId};
 pub use time::{TimeRange, Timestamp};
 pub use totals::TaskTotals;
 pub use wait_detail::WaitDetail;
+pub use wait_periods::WaitPeriods;
 
 use std::sync::Arc;
 
@@ -55,8 +57,8 @@ pub struct Profile {
     pub totals: Vec<TaskTotals>,
     /// The mean on-CPU time between two on-CPU samples of one CPU, in nanoseconds.
     pub cpu_period_ns: u64,
-    /// The mean off-CPU time between two captured waits of one thread (T), in nanoseconds.
-    pub wait_period_ns: u64,
+    /// T, the mean off-CPU time between two captured waits of one thread.
+    pub wait_periods: WaitPeriods,
     /// What could not be recorded, by reason.
     pub loss: Loss,
 }

@@ -29,6 +29,8 @@ pub struct TaskTotals {
     pub unattributed_ns: u64,
     /// The part of `wait_ns` whose waits began before the attach.
     pub began_before_attach_ns: u64,
+    /// The longest T by which a wait was chosen for a stack; zero if none was.
+    pub wait_period_ns: u64,
 }
 
 impl TaskTotals {
@@ -67,6 +69,7 @@ impl TaskTotals {
         self.idle_ns += other.idle_ns;
         self.unattributed_ns += other.unattributed_ns;
         self.began_before_attach_ns += other.began_before_attach_ns;
+        self.wait_period_ns = self.wait_period_ns.max(other.wait_period_ns);
         for class in 0..wait_class::COUNT {
             self.wait_ns[class] += other.wait_ns[class];
             self.waits[class] += other.waits[class];

@@ -17,6 +17,7 @@ use super::calibrate::calibrate;
 use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{Table, counted, duration, loss_counts, loss_line, percent, percent_in_words};
+use super::wait_period::WaitPeriod;
 use super::{Filter, ReportError, escape_untrusted};
 use crate::profile::{CodeKind, Leaf, ProcessId, Profile, State, TaskTotals, ThreadId};
 
@@ -76,6 +77,8 @@ pub struct Breakdown {
     pub rows_cut: usize,
     /// The sums over all processes selected, rows that were cut included.
     pub total: Books,
+    /// By which T waits were chosen for a stack.
+    pub wait_period: WaitPeriod,
     /// What could not be recorded, by reason, as counts.
     pub loss: BTreeMap<String, u64>,
 }
@@ -204,7 +207,7 @@ pub fn breakdown(profile: &Profile, query: &BreakdownQuery) -> Breakdown {
     sort_rows(&mut rows, query.sort);
     rows.truncate(query.limit.unwrap_or(usize::MAX));
     let (rows_cut, loss) = (found - rows.len(), loss_counts(&profile.loss));
-    Breakdown { window: profile.range.into(), rows, rows_cut, total, loss }
+    Breakdown { window: profile.range.into(), rows, rows_cut, total, wait_period: profile.wait_periods.into(), loss }
 }
 
 /// A row in the making.

@@ -13,7 +13,7 @@
 //!   pool the function is well known and the thread is not; no stack ever moves to another process.
 //! - A pool with fewer captures keeps its estimates.
 //! - A wait that has not ended has mostly no stack yet, nor has a refused one. Where the exact total of a wait exceeds the samples by more than
-//!   chance explains (four standard errors and two periods), the samples keep their weights: scaling
+//!   chance explains (four standard errors, and two of the longest T by which waits of these threads were chosen), the samples keep their weights: scaling
 //!   them up would charge one thread's long wait to the stacks of unrelated short ones.
 //! - Estimates above the exact total are always scaled down to it.
 //!
@@ -167,6 +167,8 @@ struct Stratum {
     exact_ns: u64,
     samples: Vec<usize>,
     captures: u64,
+    /// The longest T by which its waits were chosen.
+    period_ns: u64,
 }
 
 /// The strata scaled together: those of a process that have few captures, or a single one.
@@ -193,7 +195,8 @@ fn collect_strata(profile: &Profile, totals: &[TaskTotals]) -> BTreeMap<(u32, St
     for total in totals {
         for state in strata().filter(|state| total.state_ns(*state) > 0) {
             let exact_ns = total.state_ns(state);
-            known.insert((total.task, state), Stratum { task: total.task, exact_ns, ..Stratum::default() });
+            let stratum = Stratum { task: total.task, exact_ns, period_ns: total.wait_period_ns, ..Stratum::default() };
+            known.insert((total.task, state), stratum);
         }
     }
     for (at, sample) in profile.samples.iter().enumerate().filter(|(_, sample)| sample.weight_ns > 0) {
@@ -247,7 +250,7 @@ impl Pool {
     fn scaled_shares<'p>(&self, profile: &'p Profile, state: State) -> Vec<Vec<Share<'p>>> {
         let samples = self.strata.iter().flat_map(|stratum| &stratum.samples).map(|at| &profile.samples[*at]);
         let samples: Vec<&Sample> = samples.collect();
-        let mut scaled = adjust(&samples, self.target_ns(profile, state, samples.iter().copied())).into_iter();
+        let mut scaled = adjust(&samples, self.target_ns(state, samples.iter().copied())).into_iter();
         let mut share = |at: &usize| {
             let sample = &profile.samples[*at];
             let ns = scaled.next().expect("there is one scaled weight per sample");
@@ -259,7 +262,7 @@ impl Pool {
     }
 
     /// What the samples of the pool shall sum up to.
-    fn target_ns<'p>(&self, profile: &Profile, state: State, samples: impl Iterator<Item = &'p Sample>) -> u64 {
+    fn target_ns<'p>(&self, state: State, samples: impl Iterator<Item = &'p Sample>) -> u64 {
         let exact_ns: u64 = self.strata.iter().map(|stratum| stratum.exact_ns).sum();
         let (mut sampled_ns, mut captures, mut variance) = (0_u64, 0, 0.0);
         for sample in samples {
@@ -267,7 +270,8 @@ impl Pool {
             captures += sample.count;
             variance += sample.variance_ns2;
         }
-        let by_chance = MAX_STANDARD_ERRORS * variance.sqrt() + 2.0 * profile.wait_period_ns as f64;
+        let period_ns = self.strata.iter().map(|stratum| stratum.period_ns).max().unwrap_or_default();
+        let by_chance = MAX_STANDARD_ERRORS * variance.sqrt() + 2.0 * period_ns as f64;
         let complete = !matches!(state, State::Wait(_)) || exact_ns.saturating_sub(sampled_ns) as f64 <= by_chance;
         if captures >= MIN_CAPTURES && complete { exact_ns } else { sampled_ns.min(exact_ns) }
     }
@@ -386,13 +390,12 @@ mod tests {
             samples,
             totals,
             cpu_period_ns: T,
-            wait_period_ns: T,
             ..Profile::default()
         }
     }
 
     fn net(task: u32, ns: u64) -> TaskTotals {
-        let mut totals = empty_totals(task);
+        let mut totals = TaskTotals { wait_period_ns: T, ..empty_totals(task) };
         totals.wait_ns[WaitClass::Net as usize] = ns;
         totals
     }
@@ -477,6 +480,20 @@ mod tests {
         let calibrated = calibrate(&profile);
         assert_eq!(sum(&calibrated, |entry| entry.stack == Some(0)), 50 * T);
         assert_eq!(sum(&calibrated, |entry| entry.stack.is_none()), 3_000 * T);
+    }
+
+    #[test]
+    fn what_may_be_missing_by_chance_follows_the_period_of_the_threads_own_waits() {
+        let certain = Sample { variance_ns2: 0.0, ..sample(0, NET, 0, 50 * T, 50) };
+        let profile_with = |wait_period_ns| {
+            let totals = vec![
+                TaskTotals { wait_period_ns, ..net(0, 60 * T) },
+                TaskTotals { wait_period_ns: 100 * T, ..net(8, 1) },
+            ];
+            profile(9, vec![certain.clone()], totals)
+        };
+        let missing = |profile: &Profile| sum(&calibrate(profile), |entry| entry.task == 0 && entry.stack.is_none());
+        assert_eq!((missing(&profile_with(T)), missing(&profile_with(5 * T))), (10 * T, 0));
     }
 
     #[test]

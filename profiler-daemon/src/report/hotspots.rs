@@ -21,6 +21,7 @@ use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{duration, loss_counts};
 use super::wait_details::WaitDetails;
+use super::wait_period::WaitPeriod;
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
 use crate::profile::{
@@ -170,6 +171,8 @@ pub struct Hotspots {
     pub unattributed_by: BTreeMap<String, u64>,
     /// Idle time left out of everything above.
     pub idle_hidden_ns: u64,
+    /// By which T waits were chosen for a stack.
+    pub wait_period: WaitPeriod,
     /// What could not be recorded, by reason, as counts.
     pub loss: BTreeMap<String, u64>,
 }
@@ -276,6 +279,7 @@ pub fn hotspots(profile: &Profile, query: &HotspotQuery) -> Hotspots {
         unattributed_ns: sums.unattributed.values().sum(),
         unattributed_by: sums.unattributed,
         idle_hidden_ns: calibrated.idle_hidden_ns,
+        wait_period: profile.wait_periods.into(),
         loss: loss_counts(&profile.loss),
         selection,
     }

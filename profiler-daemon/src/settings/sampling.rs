@@ -5,22 +5,24 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use profiler_common::limits::{WAIT_PERIOD_LEAST_NS, WAIT_PERIOD_MOST_NS, WAIT_PERIOD_START_NS};
+use profiler_common::wait_budget::WaitBudget;
+
 use super::quantity::friendly;
 use super::{ServerUrl, SettingsError};
 
 /// The allowed [`SamplingSettings::frequency_hz`].
 pub const FREQUENCY_HZ: RangeInclusive<u32> = 1..=1000;
-/// The allowed [`SamplingSettings::wait_period`]. Zero captures every wait. The kernel half draws its
-/// random points with 32 bits of nanoseconds.
-pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(4);
+/// The allowed [`SamplingSettings::wait_period`]. Zero captures every wait.
+pub const WAIT_PERIOD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_nanos(WAIT_PERIOD_MOST_NS);
 /// The allowed [`SamplingSettings::window`].
 pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// The allowed [`SamplingSettings::history`].
 pub const HISTORY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 /// The allowed [`SamplingSettings::history_bytes`].
 pub const HISTORY_BYTES: RangeInclusive<usize> = (1 << 20)..=(64 << 30);
-/// The allowed [`SamplingSettings::walk_cap_hz`].
-pub const WALK_CAP_HZ: RangeInclusive<u32> = 1..=1_000_000;
+/// The allowed [`SamplingSettings::wait_budget_hz`].
+pub const WAIT_BUDGET_HZ: RangeInclusive<u32> = 1..=1_000_000;
 /// The allowed [`SamplingSettings::max_threads`]: the kernel gives out no more thread ids.
 pub const MAX_THREADS: RangeInclusive<u32> = 16..=4_194_304;
 
@@ -33,16 +35,16 @@ pub struct SamplingSettings {
     /// On-CPU samples per CPU and second.
     pub frequency_hz: u32,
     /// T: waits at least this long are always captured, shorter ones in proportion to their length.
-    /// Zero captures every wait.
-    pub wait_period: Duration,
+    /// Zero captures every wait. If absent, each CPU sets its own, so that it keeps to the budget.
+    pub wait_period: Option<Duration>,
     /// The length of a window.
     pub window: Duration,
     /// How far back windows are kept.
     pub history: Duration,
     /// How much memory the kept windows may take, in bytes.
     pub history_bytes: usize,
-    /// Stack walks per CPU and second for waits, at most.
-    pub walk_cap_hz: u32,
+    /// Stacks captured for waits per CPU and second, on average. In a tenth of a second there are four times as many at most.
+    pub wait_budget_hz: u32,
     /// Threads that can be accounted at once, at most.
     pub max_threads: u32,
     /// Which variant of the kernel half to load.
@@ -68,11 +70,11 @@ impl Default for SamplingSettings {
     fn default() -> Self {
         Self {
             frequency_hz: 97,
-            wait_period: Duration::from_millis(10),
+            wait_period: None,
             window: Duration::from_secs(10),
             history: Duration::from_secs(3600),
             history_bytes: 256 << 20,
-            walk_cap_hz: 2000,
+            wait_budget_hz: 200,
             max_threads: 65_536,
             variant: VariantChoice::Auto,
             switch_in: SwitchInChoice::Auto,
@@ -87,14 +89,25 @@ impl Default for SamplingSettings {
 }
 
 impl SamplingSettings {
+    /// What each CPU makes of the budget and the period.
+    pub fn wait_budget(&self) -> WaitBudget {
+        let fixed_ns = self.wait_period.map(|period| period.as_nanos() as u64);
+        WaitBudget {
+            captures_hz: self.wait_budget_hz.into(),
+            start_ns: fixed_ns.unwrap_or(WAIT_PERIOD_START_NS),
+            least_ns: fixed_ns.unwrap_or(WAIT_PERIOD_LEAST_NS),
+            most_ns: fixed_ns.unwrap_or(WAIT_PERIOD_MOST_NS),
+        }
+    }
+
     /// Checks every bound, and that the history holds a window. The error names the setting as on the command line.
     pub fn validate(&self) -> Result<(), SettingsError> {
         check("frequency", self.frequency_hz, FREQUENCY_HZ, |hz| format!("{hz}"))?;
-        check("wait-period", self.wait_period, WAIT_PERIOD, friendly)?;
+        check("wait-period", self.wait_period.unwrap_or_default(), WAIT_PERIOD, friendly)?;
         check("window", self.window, WINDOW, friendly)?;
         check("history", self.history, HISTORY, friendly)?;
         check("history-memory", self.history_bytes, HISTORY_BYTES, |bytes| format!("{}MiB", bytes >> 20))?;
-        check("walk-cap", self.walk_cap_hz, WALK_CAP_HZ, |hz| format!("{hz}"))?;
+        check("wait-budget", self.wait_budget_hz, WAIT_BUDGET_HZ, |hz| format!("{hz}"))?;
         check("max-threads", self.max_threads, MAX_THREADS, |threads| format!("{threads}"))?;
         if self.history < self.window {
             return Err(SettingsError::Conflict("history is shorter than window; lengthen it or shorten window"));

@@ -229,7 +229,7 @@ impl StackBook {
             samples: Vec::new(),
             totals: window.totals,
             cpu_period_ns: window.cpu_period_ns,
-            wait_period_ns: window.wait_period_ns,
+            wait_periods: window.wait_periods,
             loss: window.loss,
         };
         let mut known = HashMap::new();

@@ -86,7 +86,7 @@ impl Sampler {
 fn settings() -> SamplingSettings {
     SamplingSettings {
         frequency_hz: 997,
-        wait_period: Duration::from_millis(10),
+        wait_period: Some(Duration::from_millis(10)),
         window: Duration::from_secs(3600),
         object: std::env::var_os("PROFILERD_OBJECT_DIR").map(PathBuf::from),
         stop_signal: SIGSTOP,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use profiler_daemon::profile::{
     CodeKind, Frame, FrameKind, LossReason, Name, ProcessId, Profile, Reason, Sample, SourceLine, Stack, State, Task,
-    TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
+    TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
 };
 
 const MS: u64 = 1_000_000;
@@ -204,7 +204,8 @@ impl Builder {
     fn new() -> Self {
         let from = 1_767_225_600 * 1_000 * MS;
         let range = TimeRange { from: Timestamp(from), to: Timestamp(from + 10_000 * MS) };
-        let profile = Profile { range, cpu_period_ns: 10_309_278, wait_period_ns: T, ..Profile::default() };
+        let profile =
+            Profile { range, cpu_period_ns: 10_309_278, wait_periods: WaitPeriods::of(T), ..Profile::default() };
         Self { profile }
     }
 

@@ -92,10 +92,11 @@ fn families_of_status(status: &Status, targets: usize) -> Vec<Family> {
     let mut families = vec![
         Family::gauge("profilerd_attached", "Whether the kernel half is attached", u8::from(status.attached).into()),
         Family::gauge("profilerd_sampling_period_seconds", "CPU time between two samples of one CPU", period),
+        wait_periods(status),
         Family::gauge(
-            "profilerd_wait_period_seconds",
-            "Waits at least this long always have their stack captured",
-            seconds(status.wait_period_ns),
+            "profilerd_wait_budget",
+            "Stacks captured for waits per CPU and second, on average",
+            status.wait_budget_hz.into(),
         ),
         Family::gauge("profilerd_targets", "Selections in force", targets as f64),
         Family::gauge("profilerd_threads", "Threads accounted now", status.threads as f64),
@@ -127,6 +128,16 @@ fn families_of_status(status: &Status, targets: usize) -> Vec<Family> {
     families.extend(status.counters.iter().map(|(name, count)| own_counter(name, *count)));
     families.push(lost(status));
     families
+}
+
+/// CPUs have periods of their own.
+fn wait_periods(status: &Status) -> Family {
+    let help = "Waits at least this long always have their stack captured; the shortest and the longest of the CPUs";
+    let mut family = Family::gauges("profilerd_wait_period_seconds", help);
+    for (bound, ns) in [("least", status.wait_periods.least_ns), ("most", status.wait_periods.most_ns)] {
+        family.add(vec![("bound", bound.to_owned())], seconds(ns));
+    }
+    family
 }
 
 fn own_counter(name: &str, count: u64) -> Family {
@@ -175,8 +186,11 @@ impl Family {
     }
 
     fn gauge(name: &str, help: &str, value: f64) -> Self {
-        let family = Self { name: name.into(), help: help.into(), kind: MetricType::Gauge, series: Vec::new() };
-        family.with(Vec::new(), value)
+        Self::gauges(name, help).with(Vec::new(), value)
+    }
+
+    fn gauges(name: &str, help: &str) -> Self {
+        Self { name: name.into(), help: help.into(), kind: MetricType::Gauge, series: Vec::new() }
     }
 
     fn with(mut self, labels: Labels, value: f64) -> Self {

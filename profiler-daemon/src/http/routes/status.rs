@@ -17,6 +17,7 @@ use crate::pipeline::{ProcessStatus, Status, UnwindStatus, UnwindTotals};
 use crate::report::escape_untrusted;
 use crate::report::span::rfc3339;
 use crate::report::table::Table;
+use crate::report::wait_period::WaitPeriod;
 use crate::runtime::python::{Refusal, Version};
 
 /// What the daemon is and does
@@ -67,8 +68,10 @@ pub(super) struct StatusAnswer {
     fallbacks: Vec<String>,
     /// On-CPU samples per CPU and second.
     frequency_hz: u32,
-    /// Waits at least this long are always captured.
-    wait_period_ns: u64,
+    /// Stacks captured for waits per CPU and second, on average.
+    wait_budget_hz: u32,
+    /// Waits at least this long are always captured; CPUs differ, and change it to keep to the budget.
+    wait_period: WaitPeriod,
     /// The length of a window.
     window_ns: u64,
     /// Threads accounted now.
@@ -105,7 +108,8 @@ impl From<Status> for StatusAnswer {
             switch_in: status.switch_in,
             fallbacks: status.fallbacks,
             frequency_hz: status.frequency_hz,
-            wait_period_ns: status.wait_period_ns,
+            wait_budget_hz: status.wait_budget_hz,
+            wait_period: status.wait_periods.into(),
             window_ns: status.window_ns,
             threads: status.threads,
             windows: status.windows,
@@ -168,6 +172,11 @@ impl StatusAnswer {
         text
     }
 
+    fn sampling(&self) -> String {
+        let Self { frequency_hz, wait_budget_hz, wait_period, .. } = self;
+        format!("{frequency_hz} Hz on CPU; {wait_budget_hz} Hz of waits, all from {}", wait_period.in_words())
+    }
+
     fn facts(&self) -> Vec<(&'static str, String)> {
         let kernel_half = match self.attached {
             true => format!("attached ({}, {})", self.variant, self.switch_in),
@@ -178,7 +187,7 @@ impl StatusAnswer {
             ("started", self.started.clone()),
             ("kernel", self.kernel.clone()),
             ("kernel half", kernel_half),
-            ("sampling", format!("{} Hz on CPU, waits from {}", self.frequency_hz, seconds(self.wait_period_ns))),
+            ("sampling", self.sampling()),
             ("threads", self.threads.to_string()),
             ("windows", format!("{} of {}", self.windows, seconds(self.window_ns))),
             ("history", format!("{} of {} MiB", self.history_bytes >> 20, self.history_limit_bytes >> 20)),

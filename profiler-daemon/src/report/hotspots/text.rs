@@ -37,7 +37,7 @@ impl Hotspots {
         if !self.rows.is_empty() {
             text += &self.table();
         }
-        text + &self.notes() + &loss_line(&self.loss)
+        text + &self.notes() + &self.wait_period.line() + &loss_line(&self.loss)
     }
 
     fn headline(&self) -> String {

@@ -4,56 +4,17 @@
 //! request threads with 3 ms and 200 µs, idle threads with about a second, and one thread that hides waits of a second among
 //! ten thousand of 20 µs. Seeds are fixed, so the figures are the same on every machine.
 
-use std::f64::consts::TAU;
+mod budget;
+mod random;
 
 use profiler_common::strat::Strat;
 use profiler_tests::tell;
+use random::Random;
 
 const STACKS: usize = 11;
 const SECOND: f64 = 1e9;
 const WINDOW: f64 = 10.0 * SECOND;
 const MS: u64 = 1_000_000;
-
-/// xorshift128+, with the distributions that the load needs.
-struct Random([u64; 2]);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        let mut random = Self([seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, 0x2545_F491_4F6C_DD1D]);
-        for _ in 0..20 {
-            random.next();
-        }
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        let [mut a, b] = self.0;
-        a ^= a << 23;
-        self.0 = [b, a ^ b ^ (a >> 17) ^ (b >> 26)];
-        self.0[1].wrapping_add(b)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn chance(&mut self, part: f64) -> bool {
-        self.unit() < part
-    }
-
-    fn log_normal(&mut self, median: f64, sigma: f64) -> f64 {
-        let normal = (-2.0 * (self.unit() + 1e-300).ln()).sqrt() * (TAU * self.unit()).cos();
-        median * (sigma * normal).exp()
-    }
-
-    fn exponential(&mut self, mean: f64) -> f64 {
-        -mean * (self.unit() + 1e-300).ln()
-    }
-}
 
 /// What a thread does next: waits on a stack, then computes. Seconds in nanoseconds.
 struct Step {
@@ -127,7 +88,7 @@ fn run_thread(books: &mut Books, random: &mut Random, period_ns: u64, mut next: 
         let step = next(random);
         now += step.wait + step.compute;
         let wait_ns = step.wait as u64;
-        let weight_ns = strat.sample(wait_ns, period_ns, |bound| random.below(bound));
+        let weight_ns = strat.sample(wait_ns, period_ns, |bound| random.below(bound)).weight_ns;
         books.add(step.stack, wait_ns, period_ns, weight_ns);
     }
 }
@@ -181,7 +142,11 @@ fn summarize(name: &str, runs: &[Books]) -> Summary {
 
 /// The mean error of a stack over the runs in its own standard errors.
 fn z_score(runs: &[Books], stack: usize) -> f64 {
-    let errors: Vec<f64> = runs.iter().map(|run| run.estimate[stack] - run.truth[stack]).collect();
+    z_of(&runs.iter().map(|run| run.estimate[stack] - run.truth[stack]).collect::<Vec<f64>>())
+}
+
+/// The mean of errors in its own standard errors.
+fn z_of(errors: &[f64]) -> f64 {
     let count = errors.len() as f64;
     let mean = errors.iter().sum::<f64>() / count;
     let variance = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>() / (count - 1.0);
@@ -245,13 +210,47 @@ fn over_all_positions_of_the_points_every_wait_weighs_its_own_length() {
         let mut strat = Strat::default();
         let mut rest = points;
         for (weight, wait) in weights.iter_mut().zip(waits) {
-            *weight += strat.sample(wait, T, |bound| {
+            let choice = strat.sample(wait, T, |bound| {
                 let point = rest % bound;
                 rest /= bound;
                 point
             });
+            *weight += choice.weight_ns;
         }
     }
     assert_eq!(weights.map(|weight| weight / T.pow(4)), waits);
     assert!(weights.iter().all(|weight| weight % T.pow(4) == 0));
+}
+
+#[test]
+fn a_period_that_changes_between_waits_leaves_every_wait_its_own_length() {
+    // The point of each bin takes all its places in turn, whatever the bins are long.
+    const WAITS: [(u64, u64); 9] = [(5, 12), (4, 12), (7, 20), (9, 20), (3, 6), (5, 6), (7, 6), (1, 12), (10, 12)];
+    let (mut weights, mut count) = ([0.0; 9], 0.0);
+    let mut digits = vec![0_u64];
+    while !digits.is_empty() {
+        let (mut strat, mut drawn) = (Strat::default(), Vec::new());
+        let mut chance = 1.0;
+        let chosen = WAITS.map(|(wait, period)| {
+            strat.sample(wait, period, |bound| {
+                let point = digits.get(drawn.len()).copied().unwrap_or_default();
+                drawn.push((point, bound));
+                chance /= bound as f64;
+                point
+            })
+        });
+        chosen.iter().zip(&mut weights).for_each(|(choice, weight)| *weight += choice.weight_ns as f64 * chance);
+        count += chance;
+        while drawn.last().is_some_and(|(point, bound)| point + 1 == *bound) {
+            drawn.pop();
+        }
+        digits = drawn.iter().map(|(point, _)| *point).collect();
+        if let Some(last) = digits.last_mut() {
+            *last += 1;
+        }
+    }
+    assert!((count - 1.0_f64).abs() < 1e-9);
+    for ((wait, _), weight) in WAITS.iter().zip(weights) {
+        assert!((weight - *wait as f64).abs() < 1e-9, "{wait} weighs {weight}");
+    }
 }
