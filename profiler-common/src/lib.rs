@@ -16,3 +16,4 @@ pub mod unwind;
 pub mod wait_budget;
 pub mod wait_class;
 pub mod wait_detail;
+pub mod wait_lengths;

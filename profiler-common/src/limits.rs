@@ -45,8 +45,8 @@ pub const TARGETS: u32 = 65_536;
 /// Bytes of the ring of stacks: two seconds at 8,000 average stacks per second. When full, stacks are lost and counted.
 pub const STACK_RING_BYTES: u32 = 8 << 20;
 
-/// Bytes of the ring of lifecycle records: 10,000 exits between two reads. When full, records are lost and counted.
-pub const LIFECYCLE_RING_BYTES: u32 = 4 << 20;
+/// Bytes of the ring of lifecycle records: 5,000 exits between two reads. When full, records are lost and counted.
+pub const LIFECYCLE_RING_BYTES: u32 = 8 << 20;
 
 /// The slice of time after which T is set anew, and over which captures of waits are counted.
 pub const BUDGET_SLICE_NS: u64 = 100_000_000;

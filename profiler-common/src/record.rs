@@ -2,6 +2,7 @@
 
 use crate::limits::{KERNEL_FRAMES, PYTHON_ENTRIES, USER_FRAMES};
 use crate::python::ENTRY_WORDS;
+use crate::wait_lengths::Lengths;
 
 /// Declares a record that crosses the border as bytes. On the host it is plain data, checked at compile time.
 macro_rules! record {
@@ -243,6 +244,8 @@ record! {
         pub at_ns: u64,
         /// The thread's books.
         pub totals: Totals,
+        /// How long its waits were; means nothing without totals.
+        pub lengths: Lengths,
         /// The thread's name, NUL-padded.
         pub thread_name: [u8; 16],
         /// The name of the thread-group leader, NUL-padded.
@@ -255,7 +258,7 @@ record! {
 }
 
 record! {
-    /// The books of a living thread, waits in progress included.
+    /// The books of a living thread, waits in progress included. The [`Lengths`] of its waits follow.
     pub struct Snapshot {
         /// Who.
         pub identity: Identity,
@@ -279,6 +282,9 @@ record! {
         pub reason: WaitReason,
     }
 }
+
+/// What the pass over all tasks tells of one thread.
+pub const SNAPSHOT_BYTES: usize = size_of::<Snapshot>() + size_of::<Lengths>();
 
 /// Index of the counter of stacks lost because the ring was full.
 pub const COUNTER_STACK_RING_FULL: u32 = 0;

@@ -1,8 +1,10 @@
 //! Records of threads that end or change who they are, with their totals.
 
 use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::ledger::{Reading, phase};
 use profiler_common::record::{self, FLAG_KERNEL_THREAD, Lifecycle, Totals};
+use profiler_common::wait_lengths::Lengths;
 
 use crate::maps::{self, LIFECYCLE};
 use crate::task::Task;
@@ -23,12 +25,20 @@ pub fn report_end(kind: u32, task: Task, thread: &mut Thread, at: Reading) {
         (*record).identity = thread.identity;
         (*record).at_ns = at.now_ns;
         (*record).totals = thread.ledger.totals;
+        copy_lengths(&raw mut (*record).lengths, &raw const thread.lengths);
         (*record).thread_name = task.comm();
         (*record).process_name = task.leader().comm();
         (*record).kind = kind;
         (*record).flags = if thread.kernel_thread != 0 { u32::from(FLAG_KERNEL_THREAD) } else { 0 };
     }
     entry.submit(0);
+}
+
+/// By a helper: a copy of this size would be a call of a function that there is not.
+#[inline(always)]
+unsafe fn copy_lengths(to: *mut Lengths, from: *const Lengths) {
+    // SAFETY: the caller's pointers are valid; the helper has no other preconditions.
+    unsafe { bpf_probe_read_kernel(to.cast(), size_of::<Lengths>() as u32, from.cast()) };
 }
 
 /// Reports that a process, selected or not, has a new program or name.
@@ -40,7 +50,7 @@ pub fn report_exec(task: Task, name: [u8; 16]) {
     };
     let now_ns = task.reading().now_ns;
     let record = entry.as_mut_ptr();
-    // SAFETY: as above.
+    // SAFETY: as above, but for the lengths, which nobody reads here.
     unsafe {
         (*record).identity.tgid = task.tgid();
         (*record).identity.pid = task.pid();

@@ -55,6 +55,7 @@ pub fn resume(context: &impl EbpfContext) {
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
     let Some(interval) = thread.write_ledger(|ledger| ledger.switch_in(at)) else { return };
+    thread.lengths.add(thread.ledger.account, interval.duration_ns - interval.runq_ns);
     sample_interval(context, thread, at.now_ns, interval);
 }
 
@@ -64,6 +65,7 @@ pub fn resume_without_stack(task: Task) {
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
     if let Some(interval) = thread.write_ledger(|ledger| ledger.switch_in(at)) {
+        thread.lengths.add(thread.ledger.account, interval.duration_ns - interval.runq_ns);
         thread.ledger.totals.unattributed_ns += interval.duration_ns;
     }
 }

@@ -14,6 +14,7 @@ use profiler_common::record::{
     FLAG_BEFORE_ATTACH, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, LIFECYCLE_DESELECTED, LIFECYCLE_IDENTITY_END, Snapshot,
     account, control,
 };
+use profiler_common::wait_lengths::Lengths;
 
 use crate::python::PythonThread;
 use crate::selection::{self, Opener};
@@ -69,6 +70,7 @@ fn take_over_leader(task: Task, _: u32, exec_ns: u64) {
     thread.identity.attach_ns = at.now_ns;
     thread.identity.exec_ns = exec_ns;
     thread.ledger.open(Opening { phase: phase::ON, account: account::RUNQ, flags: 0, at });
+    thread.clear_lengths();
 }
 
 /// The books lie under the old id; under the new one begin others.
@@ -207,7 +209,11 @@ fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
     let account = if is_off { room.ledger.account } else { account::RUNQ };
     let mut cache = DescriptorCache::EMPTY;
     reasons::write(task, thread, account, &mut cache, false, &mut snapshot.reason);
-    let bytes = size_of::<Snapshot>() as u32;
-    // SAFETY: the verifier checks the sequence file and the room. A full sequence makes the kernel visit the task again.
-    unsafe { bpf_seq_write((*meta).seq, core::ptr::from_mut(snapshot).cast::<c_void>(), bytes) };
+    let lengths = core::ptr::from_ref(&thread.lengths).cast_mut().cast::<c_void>();
+    // SAFETY: the verifier checks the sequence file, the room and the thread's state. A full sequence makes the kernel take back
+    // what was written of the task, and visit it again.
+    unsafe {
+        bpf_seq_write((*meta).seq, core::ptr::from_mut(snapshot).cast::<c_void>(), size_of::<Snapshot>() as u32);
+        bpf_seq_write((*meta).seq, lengths, size_of::<Lengths>() as u32);
+    }
 }

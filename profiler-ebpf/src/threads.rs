@@ -10,6 +10,7 @@ use profiler_common::descriptor_cache::DescriptorCache;
 use profiler_common::ledger::{Ledger, Opening};
 use profiler_common::record::{COUNTER_THREAD_TABLE_FULL, Identity};
 use profiler_common::strat::Strat;
+use profiler_common::wait_lengths::Lengths;
 
 use crate::maps;
 use crate::python::PythonThread;
@@ -38,6 +39,8 @@ pub struct Thread {
     pub ledger: Ledger,
     /// The position on the off-CPU time axis.
     pub strat: Strat,
+    /// How long its waits were.
+    pub lengths: Lengths,
     /// What the descriptor waited on last refers to.
     pub descriptor: DescriptorCache,
     /// The thread's state in a Python interpreter, as it was found last.
@@ -79,6 +82,17 @@ impl Thread {
         false
     }
 
+    /// Forgets how long the waits were.
+    #[cfg(feature = "storage")]
+    #[inline(always)]
+    pub fn clear_lengths(&mut self) {
+        let words = core::ptr::from_mut(&mut self.lengths).cast::<u64>();
+        for word in 0..size_of::<Lengths>() / size_of::<u64>() {
+            // SAFETY: zero is valid for all of it; volatile, or the loop would become a call of a function that there is not.
+            unsafe { write_volatile(words.add(word), 0) };
+        }
+    }
+
     #[inline(always)]
     fn read_sequence(&self) -> u32 {
         // SAFETY: reads an initialized field; volatile, because another CPU may change it.
@@ -113,7 +127,7 @@ pub fn find_of_process(pid: u32, tgid: u32) -> Option<&'static mut Thread> {
     unsafe { backend::find_of_process(pid, tgid).as_mut() }
 }
 
-/// Opens the books of a thread; returns the existing state if another CPU was faster.
+/// Opens the books of a thread, in `scratch`, where nobody ever writes lengths; returns the existing state if another CPU was faster.
 #[inline(always)]
 pub fn create(task: Task, scratch: &mut Thread, opening: Opening, exec_ns: u64) -> Option<&'static mut Thread> {
     scratch.identity.tgid = task.tgid();

@@ -44,6 +44,7 @@ fn profile() -> Profile {
         totals: (0..TASKS).map(totals).collect(),
         cpu_period_ns: WEIGHT_NS,
         wait_periods: WaitPeriods::of(WEIGHT_NS),
+        wait_lengths: Vec::new(),
         loss: Loss::default(),
     }
 }

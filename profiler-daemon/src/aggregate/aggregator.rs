@@ -8,6 +8,7 @@ use std::time::Duration;
 use profiler_common::record;
 
 use super::edges::{Edges, Part};
+use super::lengths::{LifetimeLengths, ReportedLengths};
 use super::limits::AMENDING_STACKS;
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
@@ -41,6 +42,7 @@ pub struct Aggregator {
     opened_ns: u64,
     accounts: HashMap<AccountId, OpenAccount>,
     lifetime: BTreeMap<String, TaskTotals>,
+    lifetime_lengths: LifetimeLengths,
     counters: [u64; record::COUNTERS as usize],
     /// Waits that have not ended, as they were looked at last.
     waits: Vec<OpenWait>,
@@ -68,6 +70,7 @@ pub struct OpenWait {
 struct OpenAccount {
     task: Arc<Task>,
     reported: Reported,
+    reported_lengths: ReportedLengths,
     seen_ns: u64,
     /// Passes in a row that did not meet it.
     missed: u32,
@@ -103,6 +106,7 @@ impl Aggregator {
             opened_ns: monotonic_ns,
             accounts: HashMap::new(),
             lifetime: BTreeMap::new(),
+            lifetime_lengths: LifetimeLengths::default(),
             counters: [0; record::COUNTERS as usize],
             waits: Vec::new(),
             cpu_period_ns,
@@ -122,8 +126,11 @@ impl Aggregator {
         self.count_ending(event);
         let Some((index, is_new)) = self.window.intern_stack(BorrowedStack::of(event)) else { return false };
         let task = self.window.intern_task(key);
-        if event.kind != StackKind::OnCpu {
+        if let StackKind::OffCpu { duration_ns, runq_ns, cause, .. } = event.kind {
             self.window.note_period(task, event.period_ns);
+            if let OffCpuCause::Blocked(class) = cause {
+                self.window.note_length(task, class, duration_ns.saturating_sub(runq_ns));
+            }
         }
         match event.kind {
             StackKind::OnCpu => self.window.add_sample(task, index, on_cpu_addition(event)),
@@ -321,6 +328,7 @@ impl Aggregator {
         let open = self.accounts.entry(account.id).or_insert_with(|| OpenAccount {
             task: Arc::new(to_task(account)),
             reported: Reported::default(),
+            reported_lengths: ReportedLengths::default(),
             seen_ns: 0,
             missed: 0,
             ended: false,
@@ -330,8 +338,11 @@ impl Aggregator {
             open.task = Arc::new(to_task(account));
         }
         let gain = open.reported.advance(&account.totals);
+        let lengths = open.reported_lengths.advance(&account.lengths);
         let task = self.window.name_task(&open.task);
         self.window.add_totals(task, &gain.totals);
+        self.window.add_lengths(task, &lengths);
+        self.lifetime_lengths.add(&lengths);
         self.window.add_loss(LossReason::RunDelayClamped, gain.clamped);
         self.add_lifetime(&account.process_name, &gain.totals);
     }
@@ -351,6 +362,11 @@ impl Aggregator {
     /// Exact totals since the start, by the name of the process.
     pub fn lifetime_totals(&self) -> Vec<(String, TaskTotals)> {
         self.lifetime.iter().map(|(name, totals)| (name.clone(), totals.clone())).collect()
+    }
+
+    /// How long waits were since the start, of all processes.
+    pub fn lifetime_lengths(&self) -> &LifetimeLengths {
+        &self.lifetime_lengths
     }
 
     /// The threads accounted now.
@@ -441,6 +457,7 @@ fn share(weight: u64, part: u64, whole: u64) -> u64 {
 mod tests {
     use profiler_common::record::{Totals, account};
     use profiler_common::wait_class;
+    use profiler_common::wait_lengths::Lengths;
 
     use super::*;
     use crate::profile::{ImageId, PythonEnding, WaitReason};
@@ -487,6 +504,7 @@ mod tests {
             image: ImageId { process: PROCESS, exec_ns: 0 },
             at_ns: 0,
             totals,
+            lengths: Box::new(Lengths::NONE),
             thread_name: "worker".into(),
             process_name: "service".into(),
             kernel: false,

@@ -5,10 +5,12 @@
 
 mod aggregator;
 mod edges;
+mod lengths;
 mod limits;
 pub mod raw;
 mod reconcile;
 mod window;
 
 pub use aggregator::{Aggregator, Closed, OpenWait};
+pub use lengths::LifetimeLengths;
 pub use raw::{RawSample, RawStack, RawState, RawWindow};

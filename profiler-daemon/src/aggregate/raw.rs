@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass, WaitPeriods,
-    WaitReason,
+    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass, WaitLengths,
+    WaitPeriods, WaitReason,
 };
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
@@ -20,6 +20,8 @@ pub struct RawWindow {
     pub samples: Vec<RawSample>,
     /// Exact nanoseconds per task and state.
     pub totals: Vec<TaskTotals>,
+    /// How long the waits that ended were, one per (task, class).
+    pub wait_lengths: Vec<WaitLengths>,
     /// The mean on-CPU time between two on-CPU samples of one CPU.
     pub cpu_period_ns: u64,
     /// T, the mean off-CPU time between two captured waits of one thread.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use indexmap::{Equivalent, IndexMap};
 
+use super::lengths::WindowLengths;
 use super::limits::{STACKS, SUBJECTS};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals,
-    ThreadId, TimeRange, WaitPeriods, WaitReason,
+    AsyncEntry, Ending, ImageId, LengthCounts, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task,
+    TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -29,6 +30,7 @@ pub(super) struct Window {
     /// The longest T by which a wait of each task was chosen.
     periods_ns: HashMap<u32, u64>,
     wait_periods: WaitPeriods,
+    lengths: WindowLengths,
     loss: Loss,
 }
 
@@ -205,6 +207,16 @@ impl Window {
         self.wait_periods = self.wait_periods.cover(periods);
     }
 
+    /// Adds how long waits were.
+    pub(super) fn add_lengths(&mut self, task: u32, gains: &[(WaitClass, LengthCounts)]) {
+        self.lengths.add(task, gains);
+    }
+
+    /// Notes how long a captured wait was.
+    pub(super) fn note_length(&mut self, task: u32, class: WaitClass, length_ns: u64) {
+        self.lengths.note(task, class, length_ns);
+    }
+
     /// Adds exact totals.
     pub(super) fn add_totals(&mut self, task: u32, gain: &TaskTotals) {
         let totals = self.totals.entry(task).or_insert_with(|| TaskTotals { task, ..TaskTotals::default() });
@@ -234,6 +246,7 @@ impl Window {
             stacks: self.stacks.keys().cloned().collect(),
             samples: self.samples.iter().map(|(key, estimate)| to_raw_sample(key, estimate)).collect(),
             totals,
+            wait_lengths: self.lengths.to_table(),
             cpu_period_ns: 0,
             wait_periods: self.wait_periods,
             loss: self.loss.clone(),

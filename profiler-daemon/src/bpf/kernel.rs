@@ -8,8 +8,9 @@ use aya::programs::perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, 
 use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES};
-use profiler_common::record::{self, Snapshot};
+use profiler_common::record::{self, SNAPSHOT_BYTES, Snapshot};
 use profiler_common::wait_budget::{CpuBudget, WaitBudget};
+use profiler_common::wait_lengths::Lengths;
 
 use super::object::read_object;
 use super::programs::{Walks, load_programs};
@@ -197,19 +198,20 @@ impl Kernel {
 
     /// One pass over all tasks: opens the books of threads that are wanted and have none, closes those of threads that
     /// are no longer wanted, and hands the others to `each`, waits in progress included.
-    pub fn visit_tasks(&mut self, mut each: impl FnMut(&Snapshot)) -> Result<(), LoadError> {
+    pub fn visit_tasks(&mut self, mut each: impl FnMut(&Snapshot, &Lengths)) -> Result<(), LoadError> {
         let refused = |error: &dyn std::error::Error| LoadError::refused("the pass over all tasks", error);
         let program: &mut Iter = typed(&mut self.ebpf, "each_task")?;
         let link = program.attach().and_then(|id| program.take_link(id)).map_err(|error| refused(&error))?;
         let mut file = link.into_file().map_err(|error| refused(&error))?;
-        let mut buffer = vec![0; size_of::<Snapshot>() * SNAPSHOTS_PER_READ];
+        let mut buffer = vec![0; SNAPSHOT_BYTES * SNAPSHOTS_PER_READ];
         loop {
             let filled = read_whole_snapshots(&mut file, &mut buffer).map_err(|error| refused(&error))?;
             if filled == 0 {
                 return Ok(());
             }
-            for bytes in buffer[..filled].chunks_exact(size_of::<Snapshot>()) {
-                each(&bytemuck::pod_read_unaligned(bytes));
+            for bytes in buffer[..filled].chunks_exact(SNAPSHOT_BYTES) {
+                let (snapshot, lengths) = bytes.split_at(size_of::<Snapshot>());
+                each(&bytemuck::pod_read_unaligned(snapshot), &bytemuck::pod_read_unaligned(lengths));
             }
         }
     }

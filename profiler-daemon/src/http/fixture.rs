@@ -5,6 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::aggregate::LifetimeLengths;
 use crate::pipeline::{
     Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId, UnwindStatus, UnwindTotals,
 };
@@ -174,6 +175,7 @@ fn status() -> Status {
         history_limit_bytes: 256 << 20,
         unwind: UnwindTotals { spaces: 2, tables: 5, table_bytes: 3 << 20, rules: 400, building: 1, without_table: 1 },
         counters: vec![("stack_walks", 123)],
+        wait_lengths: LifetimeLengths::default(),
         loss,
         longest_absence_ns: 12_000_000,
         self_cpu_ns: SECOND / 2,
@@ -207,6 +209,7 @@ fn profile() -> Profile {
             sample(State::Wait(WaitClass::Disk), 6 * SECOND),
         ],
         totals: vec![totals()],
+        wait_lengths: Vec::new(),
         cpu_period_ns: 10_000_000,
         wait_periods: WaitPeriods::of(10_000_000),
         loss: Loss::default(),

@@ -213,8 +213,8 @@ impl Collector {
             let periods = self.kernel.wait_periods(clock::monotonic_ns());
             aggregator.note_periods(periods);
             waits.begin_pass();
-            let visited = self.kernel.visit_tasks(|snapshot| {
-                let account = decode_snapshot(snapshot);
+            let visited = self.kernel.visit_tasks(|snapshot, lengths| {
+                let account = decode_snapshot(snapshot, lengths);
                 waits.note(&account, periods.most_ns);
                 aggregator.add_account(&account);
             });
@@ -439,6 +439,7 @@ impl Collector {
                 ("context_switches", counters[profiler_common::record::COUNTER_SWITCHES as usize]),
                 ("windows", self.books.windows),
             ],
+            wait_lengths: self.books.aggregator.lifetime_lengths().clone(),
             loss,
             longest_absence_ns: self.books.absence.longest().as_nanos() as u64,
             self_cpu_ns: usage::cpu_ns(),

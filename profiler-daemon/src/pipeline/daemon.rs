@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::unwinder::{UnwindStatus, UnwindTotals};
+use crate::aggregate::LifetimeLengths;
 use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp, WaitPeriods};
 use crate::settings::Selector;
 
@@ -90,6 +91,8 @@ pub struct Status {
     pub unwind: UnwindTotals,
     /// Lifetime counters by the name of the metric without `profilerd_` and `_total`, e.g. `stack_walks`.
     pub counters: Vec<(&'static str, u64)>,
+    /// How long waits were since the start, of all processes.
+    pub wait_lengths: LifetimeLengths,
     /// Everything lost since the start.
     pub loss: crate::profile::Loss,
     /// The longest time the collector was away from its rings while something was sampled, in nanoseconds.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::{Profile, Sample, Stack, State, Task, TaskTotals};
+use super::{Profile, Sample, Stack, State, Task, TaskTotals, WaitClass, WaitLengths};
 
 /// Merges windows in order. The CPU period is that of the last window that has any.
 pub fn merge_profiles<'a>(windows: impl IntoIterator<Item = &'a Profile>) -> Profile {
@@ -35,6 +35,7 @@ struct Merger {
     stacks: HashMap<Stack, u32>,
     samples: HashMap<(u32, State, bool, u32), usize>,
     totals: HashMap<u32, usize>,
+    lengths: HashMap<(u32, WaitClass), usize>,
 }
 
 impl Merger {
@@ -48,6 +49,9 @@ impl Merger {
         }
         for totals in &window.totals {
             self.add_totals(TaskTotals { task: tasks[totals.task as usize], ..totals.clone() });
+        }
+        for waits in &window.wait_lengths {
+            self.add_lengths(WaitLengths { task: tasks[waits.task as usize], ..waits.clone() });
         }
         self.add_header(window);
     }
@@ -73,6 +77,16 @@ impl Merger {
             None => {
                 self.samples.insert(key, self.profile.samples.len());
                 self.profile.samples.push(sample);
+            }
+        }
+    }
+
+    fn add_lengths(&mut self, waits: WaitLengths) {
+        match self.lengths.get(&(waits.task, waits.class)) {
+            Some(&at) => self.profile.wait_lengths[at].lengths.add(&waits.lengths),
+            None => {
+                self.lengths.insert((waits.task, waits.class), self.profile.wait_lengths.len());
+                self.profile.wait_lengths.push(waits);
             }
         }
     }
@@ -104,7 +118,7 @@ fn intern_all<T: Clone + Eq + Hash>(items: &[T], known: &mut HashMap<T, u32>, li
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Frame, ProcessId, ThreadId, WaitClass};
+    use crate::profile::{Frame, LengthCounts, ProcessId, ThreadId};
 
     fn task(tid: u32) -> Arc<Task> {
         let (process, thread) = (ProcessId { pid: 1, start_ns: 1 }, ThreadId { tid, start_ns: 1 });
@@ -120,6 +134,24 @@ mod tests {
             samples: (0..tids.len() as u32).map(sample).collect(),
             ..Profile::default()
         }
+    }
+
+    #[test]
+    fn the_lengths_of_a_tasks_waits_are_added_up_by_class() {
+        let window = |tids: &[u32], class, longest_ns| {
+            let mut lengths = LengthCounts { longest_ns, ..LengthCounts::default() };
+            lengths.counts[3] = 2;
+            let of = |task| WaitLengths { task, class, lengths: lengths.clone() };
+            Profile { wait_lengths: (0..tids.len() as u32).map(of).collect(), ..waiting(tids, 1, 1, "f") }
+        };
+        let windows =
+            [window(&[7, 8], WaitClass::Net, 9), window(&[8], WaitClass::Net, 20), window(&[8], WaitClass::Disk, 5)];
+        let merged = merge_profiles(&windows).wait_lengths;
+        let told: Vec<_> = merged
+            .iter()
+            .map(|waits| (waits.task, waits.class, waits.lengths.count(), waits.lengths.longest_ns))
+            .collect();
+        assert_eq!(told, [(0, WaitClass::Net, 2, 9), (1, WaitClass::Net, 4, 20), (1, WaitClass::Disk, 2, 5)]);
     }
 
     #[test]

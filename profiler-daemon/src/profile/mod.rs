@@ -19,6 +19,7 @@ pub mod task;
 pub mod time;
 pub mod totals;
 pub mod wait_detail;
+pub mod wait_lengths;
 pub mod wait_periods;
 
 pub use asyncio::{AsyncEntry, AsyncName, AsyncTask};
@@ -36,6 +37,7 @@ pub use task::{ImageId, ProcessId, Task, ThreadId};
 pub use time::{TimeRange, Timestamp};
 pub use totals::TaskTotals;
 pub use wait_detail::WaitDetail;
+pub use wait_lengths::{LengthCounts, WaitLengths};
 pub use wait_periods::WaitPeriods;
 
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct Profile {
     pub samples: Vec<Sample>,
     /// Exact nanoseconds per task and state.
     pub totals: Vec<TaskTotals>,
+    /// How long the waits that ended were, one per (task, class).
+    pub wait_lengths: Vec<WaitLengths>,
     /// The mean on-CPU time between two on-CPU samples of one CPU, in nanoseconds.
     pub cpu_period_ns: u64,
     /// T, the mean off-CPU time between two captured waits of one thread.

@@ -18,7 +18,7 @@ use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{Table, counted, duration, loss_counts, loss_line, percent, percent_in_words};
 use super::wait_period::WaitPeriod;
-use super::{Filter, ReportError, escape_untrusted};
+use super::{Filter, ReportError, WaitLengthStats, WaitLengthsByClass, escape_untrusted};
 use crate::profile::{CodeKind, Leaf, ProcessId, Profile, State, TaskTotals, ThreadId};
 
 /// What to break down, in which order, and how many rows.
@@ -112,6 +112,9 @@ pub struct Books {
     pub steal_ns: u64,
     /// Blocked, by reason.
     pub wait_ns: WaitNs,
+    /// How long single waits were, by reason: those that ended, and by what the kernel knows of the reason.
+    #[schema(value_type = BTreeMap<String, WaitLengthStats>)]
+    pub wait_lengths: WaitLengthsByClass,
     /// The part of `wait_ns` that is idle.
     pub idle_ns: u64,
     /// `cpu_ns` by the kind of code; sampled, scaled to `cpu_ns`.
@@ -148,6 +151,7 @@ impl Books {
         self.throttled_ns += other.throttled_ns;
         self.steal_ns += other.steal_ns;
         other.wait_ns.longest_first().into_iter().for_each(|(class, ns)| self.wait_ns.add(class, ns));
+        self.wait_lengths.merge(&other.wait_lengths);
         self.idle_ns += other.idle_ns;
         CodeKind::ALL.iter().for_each(|kind| self.cpu_by.add(*kind, other.cpu_by.of(*kind)));
         self.cpu_leaf_ns.merge(&other.cpu_leaf_ns);
@@ -229,6 +233,11 @@ fn collect_rows(profile: &Profile, filter: &Filter) -> Vec<BreakdownRow> {
         (draft.name, draft.kernel) = (&task.process_name, task.kernel);
         draft.threads.insert(task.thread);
         draft.books.add_totals(totals);
+    }
+    let selected: BTreeSet<u32> = calibrated.totals.iter().map(|totals| totals.task).collect();
+    for waits in profile.wait_lengths.iter().filter(|waits| selected.contains(&waits.task)) {
+        let Some(draft) = drafts.get_mut(&profile.tasks[waits.task as usize].process) else { continue };
+        draft.books.wait_lengths.add(waits.class, &waits.lengths);
     }
     for entry in &calibrated.entries {
         let State::OnCpu(kind) = entry.state else { continue };

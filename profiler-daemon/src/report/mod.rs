@@ -16,6 +16,7 @@ pub mod hotspots;
 pub mod span;
 pub mod table;
 mod wait_details;
+pub mod wait_lengths;
 pub mod wait_period;
 
 pub use amounts::{Amounts, CpuNs, WaitNs};
@@ -27,6 +28,7 @@ pub use escape::escape_untrusted;
 pub use filter::{Filter, Named, PathGlob, StateSet};
 pub use hotspots::{HotspotQuery, HotspotRow, HotspotSort, Hotspots, RowKind, hotspots, title};
 pub use span::Span;
+pub use wait_lengths::{WaitLengthStats, WaitLengthsByClass, wait_lengths};
 pub use wait_period::WaitPeriod;
 
 /// Why a query for a report could not be understood. Each message says what to write instead.

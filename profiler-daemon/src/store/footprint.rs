@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::profile::{Frame, Name, Profile, Sample, SourceLine, Stack, Task, TaskTotals};
+use crate::profile::{Frame, Name, Profile, Sample, SourceLine, Stack, Task, TaskTotals, WaitLengths};
 
 /// The two counters in front of the value behind an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
@@ -127,7 +127,8 @@ fn own_bytes(window: &Profile) -> usize {
         + window.stacks.capacity() * size_of::<Stack>()
         + window.samples.capacity() * size_of::<Sample>()
         + window.totals.capacity() * size_of::<TaskTotals>()
-        + 5 * ALLOCATOR_OVERHEAD
+        + window.wait_lengths.capacity() * size_of::<WaitLengths>()
+        + 6 * ALLOCATOR_OVERHEAD
 }
 
 fn stack_bytes(stack: &Stack) -> usize {

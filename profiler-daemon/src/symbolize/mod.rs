@@ -228,6 +228,7 @@ impl StackBook {
             stacks: self.stacks,
             samples: Vec::new(),
             totals: window.totals,
+            wait_lengths: window.wait_lengths,
             cpu_period_ns: window.cpu_period_ns,
             wait_periods: window.wait_periods,
             loss: window.loss,

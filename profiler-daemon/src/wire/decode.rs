@@ -10,6 +10,7 @@ use profiler_common::record::{
     StackHeader, account, subject,
 };
 use profiler_common::unwind::stop;
+use profiler_common::wait_lengths::Lengths;
 
 use super::asyncio::{decode_tasks, split_tasks};
 use super::python::{count_frames, place_frames};
@@ -153,6 +154,7 @@ pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
         image: image_of(&record.identity),
         at_ns: record.at_ns,
         totals: record.totals,
+        lengths: Box::new(record.lengths),
         thread_name: text(&record.thread_name),
         process_name: text(&record.process_name),
         kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,
@@ -162,13 +164,14 @@ pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
 }
 
 /// Translates one snapshot of the pass over all tasks.
-pub fn decode_snapshot(record: &Snapshot) -> Account {
+pub fn decode_snapshot(record: &Snapshot, lengths: &Lengths) -> Account {
     Account {
         id: account_of(&record.identity),
         process: process_of(&record.identity),
         image: image_of(&record.identity),
         at_ns: record.at_ns,
         totals: record.totals,
+        lengths: Box::new(*lengths),
         thread_name: text(&record.thread_name),
         process_name: text(&record.process_name),
         kernel: record.flags & u32::from(FLAG_KERNEL_THREAD) != 0,

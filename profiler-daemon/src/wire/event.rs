@@ -1,6 +1,7 @@
 //! What the kernel half reports, in the daemon's vocabulary.
 
 use profiler_common::record::Totals;
+use profiler_common::wait_lengths::Lengths;
 
 use crate::profile::{
     AsyncEntry, Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass, WaitReason,
@@ -119,6 +120,8 @@ pub struct Account {
     pub at_ns: u64,
     /// Everything since the attach.
     pub totals: Totals,
+    /// How long the waits since the attach were.
+    pub lengths: Box<Lengths>,
     /// The thread's name. Untrusted text.
     pub thread_name: String,
     /// The name of the thread-group leader. Untrusted text.

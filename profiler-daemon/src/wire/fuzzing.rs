@@ -5,6 +5,7 @@
 
 use profiler_common::python::ENTRY_WORDS;
 use profiler_common::record::Snapshot;
+use profiler_common::wait_lengths::Lengths;
 
 use super::{Room, decode_lifecycle, decode_snapshot, decode_stack};
 
@@ -27,6 +28,6 @@ pub fn stack_record(bytes: &[u8]) {
     }
     let _ = decode_lifecycle(bytes);
     if let Some(snapshot) = bytes.get(..size_of::<Snapshot>()) {
-        let _ = decode_snapshot(&bytemuck::pod_read_unaligned(snapshot));
+        let _ = decode_snapshot(&bytemuck::pod_read_unaligned(snapshot), &Lengths::NONE);
     }
 }

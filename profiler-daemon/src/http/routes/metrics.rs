@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use profiler_common::wait_lengths::{BUCKETS, end_ns};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 use super::super::document::Refusals;
 use super::super::error::ApiError;
 use super::AppState;
+use crate::aggregate::LifetimeLengths;
 use crate::pipeline::Status;
 use crate::profile::{TaskTotals, WaitClass};
 use crate::report::escape_untrusted;
@@ -40,6 +42,7 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, A
         bounded(totals, &mut names)
     };
     let mut families = families_of_totals(&totals);
+    families.push(wait_lengths(&status.wait_lengths, &totals));
     families.extend(families_of_status(&status, targets));
     let text = exposition(families).map_err(|error| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to write metrics: {error}"))
@@ -140,6 +143,19 @@ fn wait_periods(status: &Status) -> Family {
     family
 }
 
+/// Of all processes together: with their names, there would be thousands of series. The sums include waits in progress.
+fn wait_lengths(lengths: &LifetimeLengths, totals: &BTreeMap<String, TaskTotals>) -> Family {
+    let help = "How long waits were that ended, by reason. Exact";
+    let mut family = Family::of("profilerd_wait_length_seconds", help, MetricType::Histogram);
+    for class in WaitClass::ALL {
+        let sum = seconds(totals.values().map(|totals| totals.wait(class)).sum());
+        let end = |bucket: usize| if bucket + 1 == BUCKETS { f64::MAX } else { seconds(end_ns(bucket)) };
+        let buckets = lengths.of(class).iter().enumerate().map(|(bucket, count)| (end(bucket), *count)).collect();
+        family.series.push((vec![("class", class.name().to_owned())], Value::Histogram { sum, buckets }));
+    }
+    family
+}
+
 fn own_counter(name: &str, count: u64) -> Family {
     let words = name.replace('_', " ");
     let help = format!("The daemon's own count of {words} since its start. Exact");
@@ -169,20 +185,29 @@ fn exposition(families: Vec<Family>) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
+/// What a series tells.
+#[derive(Debug)]
+enum Value {
+    /// A counter or a gauge.
+    Number(f64),
+    /// How many observations there are up to each bound and beyond the one before, and their sum.
+    Histogram { sum: f64, buckets: Vec<(f64, u64)> },
+}
+
 /// One metric: its name (a counter's without `_total`) and its series.
 #[derive(Debug)]
 struct Family {
     name: String,
     help: String,
     kind: MetricType,
-    series: Vec<(Labels, f64)>,
+    series: Vec<(Labels, Value)>,
 }
 
 type Labels = Vec<(&'static str, String)>;
 
 impl Family {
     fn counter(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { name: name.into(), help: help.into(), kind: MetricType::Counter, series: Vec::new() }
+        Self::of(name, help, MetricType::Counter)
     }
 
     fn gauge(name: &str, help: &str, value: f64) -> Self {
@@ -190,7 +215,11 @@ impl Family {
     }
 
     fn gauges(name: &str, help: &str) -> Self {
-        Self { name: name.into(), help: help.into(), kind: MetricType::Gauge, series: Vec::new() }
+        Self::of(name, help, MetricType::Gauge)
+    }
+
+    fn of(name: impl Into<String>, help: impl Into<String>, kind: MetricType) -> Self {
+        Self { name: name.into(), help: help.into(), kind, series: Vec::new() }
     }
 
     fn with(mut self, labels: Labels, value: f64) -> Self {
@@ -199,7 +228,7 @@ impl Family {
     }
 
     fn add(&mut self, labels: Labels, value: f64) {
-        self.series.push((labels, value));
+        self.series.push((labels, Value::Number(value)));
     }
 }
 
@@ -214,8 +243,8 @@ impl Collector for Exposition {
             let mut metric = encoder.encode_descriptor(&family.name, &family.help, None, family.kind)?;
             for (labels, value) in &family.series {
                 match labels.is_empty() {
-                    true => encode_value(&mut metric, family.kind, *value)?,
-                    false => encode_value(&mut metric.encode_family(labels)?, family.kind, *value)?,
+                    true => encode_value(&mut metric, family.kind, value)?,
+                    false => encode_value(&mut metric.encode_family(labels)?, family.kind, value)?,
                 }
             }
         }
@@ -223,10 +252,16 @@ impl Collector for Exposition {
     }
 }
 
-fn encode_value(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> Result<(), fmt::Error> {
-    match kind {
-        MetricType::Counter => metric.encode_counter::<Labels, f64, f64>(&value, None),
-        _ => metric.encode_gauge(&value),
+fn encode_value(metric: &mut MetricEncoder<'_>, kind: MetricType, value: &Value) -> Result<(), fmt::Error> {
+    match value {
+        Value::Histogram { sum, buckets } => {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            metric.encode_histogram::<Labels>(*sum, count, buckets, None)
+        }
+        Value::Number(value) if matches!(kind, MetricType::Counter) => {
+            metric.encode_counter::<Labels, f64, f64>(value, None)
+        }
+        Value::Number(value) => metric.encode_gauge(value),
     }
 }
 
