@@ -79,7 +79,8 @@ fn check_lengths(lengths: &Value) -> Result<()> {
     let median = ms("sleep", "p50_ns").context("no median of naps")?;
     let longest = ms("sleep", "longest_ns").context("no longest nap")?;
     ensure!((8.0..17.0).contains(&median), "half of the naps were shorter than {median} ms");
-    ensure!((1000.0..2000.0).contains(&longest), "the longest nap took {longest} ms");
+    // The main thread sleeps all the while.
+    ensure!((SECONDS * 1e3..SECONDS * 1.2e3).contains(&longest), "the longest nap took {longest} ms");
     Ok(())
 }
 
