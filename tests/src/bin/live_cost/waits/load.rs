@@ -18,7 +18,7 @@ use crate::meter::exact_cpu_time;
 const START: Duration = Duration::from_secs(30);
 
 /// How long a batch lasts.
-const BATCH: Duration = Duration::from_millis(500);
+const BATCH: Duration = Duration::from_millis(400);
 
 /// What is profiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -59,6 +59,8 @@ pub(super) fn costs(load: Load, last_cpu: usize) -> Result<Option<Vec<Cost>>> {
     for _ in 0..ROUNDS {
         for cost in &mut costs {
             let profiler = cost.kind.start(running.pid())?;
+            // What it does once, after it has started, is not what it costs.
+            running.batch()?;
             let with = running.batch()?;
             profiler.finish()?;
             let after = running.batch()?;

@@ -31,11 +31,12 @@ pub(super) fn losses(measured: &Measured) -> String {
             let work = percent(|each| lost(each, |batch| batch.per_cpu_second));
             let switches = all(|each| each.with.switches_per_second).1;
             let added = match load {
-                Load::Compute => "| |".to_owned(),
-                _ => {
+                Load::Pipe => {
                     let (least, middle, most) = all(added_ns);
                     format!("{middle:.0} | {least:.0} to {most:.0} |")
                 }
+                // Waits are not what the work of the others consists of.
+                Load::Redis | Load::Compute => "| |".to_owned(),
             };
             let _ = writeln!(
                 text,
