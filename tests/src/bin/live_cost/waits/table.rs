@@ -93,8 +93,7 @@ fn added_ns(each: &Comparison) -> f64 {
     (ns(&each.with) - (ns(&each.before) + ns(&each.after)) / 2.0) / waits
 }
 
-/// The median, between the bounds of its interval of 95 %: the values so far from it in order that fewer than one in forty times all
-/// of them lie on one side of the true median.
+/// The median, between the bounds of its interval of 95 %.
 fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
@@ -102,15 +101,15 @@ fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
     (at(outside), at(values.len() / 2), at(values.len().saturating_sub(outside + 1)))
 }
 
-/// How many of so many values lie below the interval of their median: as many as are all on one side of the true median in less than
-/// one of forty cases, by the binomial distribution.
+/// How many of so many values lie below the interval of their median: its lower bound is the value that lies above the true median in
+/// less than one of forty cases, by the binomial distribution.
 fn outside(values: usize) -> usize {
     let mut probability = 0.5_f64.powi(values as i32);
     let mut below = 0.0;
     for count in 0..values {
         below += probability;
         if below > 0.025 {
-            return count;
+            return count.saturating_sub(1);
         }
         probability *= (values - count) as f64 / (count + 1) as f64;
     }
