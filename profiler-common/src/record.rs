@@ -280,6 +280,8 @@ record! {
         pub thread_pointer: u64,
         /// What the wait in progress is for.
         pub reason: WaitReason,
+        /// The first two kept registers with which it entered the kernel: the frame pointer, and `rbx` or `x30`.
+        pub kept: [u64; 2],
     }
 }
 

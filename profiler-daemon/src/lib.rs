@@ -8,6 +8,7 @@ pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod outside;
 pub mod pipeline;
 pub mod process;
 pub mod profile;

@@ -128,7 +128,7 @@ fn an_unknown_flag_ends_with_two() {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["serve", "hotspots", "breakdown", "record", "doctor"] {
+    for command in ["serve", "hotspots", "breakdown", "record", "dump", "doctor"] {
         let output = profilerd(&[command, "--help"]);
         let help = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && help.contains("Examples:"), "{command}: {help}");

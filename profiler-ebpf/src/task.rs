@@ -215,6 +215,15 @@ impl Registers {
         read
     }
 
+    /// The first two kept registers.
+    #[inline(always)]
+    pub fn kept(self) -> [u64; 2] {
+        let first = if offsets::is_aarch64() != 0 { aarch64::FIRST_KEPT_WORD } else { x86_64::FIRST_KEPT_WORD };
+        let mut words = [0u64; 2];
+        memory::copy_kernel(self.0 + first as u64 * 8, &mut words);
+        words
+    }
+
     /// The number of the system call; negative outside of one.
     #[inline(always)]
     pub fn syscall(self) -> i32 {

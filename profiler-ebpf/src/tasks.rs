@@ -209,6 +209,7 @@ fn report(meta: *mut IterMeta, task: Task, thread: &Thread) {
     let account = if is_off { room.ledger.account } else { account::RUNQ };
     let mut cache = DescriptorCache::EMPTY;
     reasons::write(task, thread, account, &mut cache, false, &mut snapshot.reason);
+    snapshot.kept = task.registers().kept();
     let lengths = core::ptr::from_ref(&thread.lengths).cast_mut().cast::<c_void>();
     // SAFETY: the verifier checks the sequence file, the room and the thread's state. A full sequence makes the kernel take back
     // what was written of the task, and visit it again.

@@ -14,7 +14,7 @@ use clap::CommandFactory;
 use profiler_daemon::cli::Arguments;
 use profiler_daemon::http::{AppState, router};
 use profiler_daemon::pipeline::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
-use profiler_daemon::profile::{Profile, TaskTotals, Timestamp};
+use profiler_daemon::profile::{Place, ProcessNow, Profile, TaskTotals, Timestamp};
 use profiler_daemon::settings::Selector;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -330,6 +330,10 @@ impl Daemon for Nobody {
     }
 
     fn profile(&self, _: QueryRange) -> Result<Profile, DaemonError> {
+        unreachable!()
+    }
+
+    fn threads(&self, _: u32) -> Result<ProcessNow<Place>, DaemonError> {
         unreachable!()
     }
 

@@ -30,6 +30,8 @@ const ADDRESS_BITS: u64 = (1 << 48) - 1;
 /// Words of the kernel's `user_pt_regs`.
 pub const REGISTER_WORDS: usize = 34;
 const KEPT_WORDS: [usize; 2] = [29, 30];
+/// Where `user_pt_regs` has the first kept register, and behind it the second.
+pub const FIRST_KEPT_WORD: usize = KEPT_WORDS[0];
 const SP_WORD: usize = 31;
 const PC_WORD: usize = 32;
 

@@ -58,6 +58,21 @@ impl Cursor {
         has_scratch: 1,
     };
 
+    /// A thread asleep in the kernel, of which no register is known but these two, and perhaps the first of the kept ones.
+    /// `in_call` if it made a system call: then `pc` stands behind the instruction that did.
+    pub const fn asleep(pc: u64, sp: u64, in_call: bool, kept: Option<[u64; 2]>) -> Self {
+        let unknown =
+            Self { pc, sp, kept_at: [NOWHERE; KEPT_SLOTS], exact: !in_call as u32, has_scratch: 0, ..Self::EMPTY };
+        match kept {
+            Some([first, second]) => Self {
+                kept: [first, second, 0, 0, 0, 0, 0, 0],
+                kept_at: [0, 0, NOWHERE, NOWHERE, NOWHERE, NOWHERE, NOWHERE, NOWHERE],
+                ..unknown
+            },
+            None => unknown,
+        }
+    }
+
     /// The address whose rule applies: that of the call, not of what comes after it, which may be another function.
     #[inline(always)]
     pub fn lookup_address(&self) -> u64 {

@@ -38,6 +38,8 @@ const ADDRESS_BITS: u64 = u64::MAX;
 
 /// Words of the kernel's `pt_regs`.
 pub const REGISTER_WORDS: usize = 21;
+/// Where `pt_regs` has the first kept register, and behind it the second.
+pub const FIRST_KEPT_WORD: usize = KEPT_WORDS[0];
 /// Where `pt_regs` has the kept registers.
 const KEPT_WORDS: [usize; 6] = [4, 5, 3, 2, 1, 0];
 /// Where it has the scratch registers.

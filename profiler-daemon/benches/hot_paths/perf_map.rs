@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use profiler_daemon::process::executables::Executables;
-use profiler_daemon::process::{Address, Image, Mapping, Mounts, ProcFile, World};
+use profiler_daemon::process::{Address, Image, Mapping, Mounts, ProcFile, ThreadFile, World};
 use profiler_daemon::profile::{ImageId, ProcessId};
 use profiler_daemon::runtime::Runtimes;
+use rustix::fs::FileType;
 
 const ENTRIES: u64 = 20_000;
 const START: u64 = 0x7f00_0000_0000;
@@ -49,6 +50,18 @@ struct OneProcess {
 }
 
 impl World for OneProcess {
+    fn threads(&self, _: u32) -> io::Result<Vec<u32>> {
+        Ok(Vec::new())
+    }
+
+    fn descriptor(&self, _: u32, _: u32) -> io::Result<(PathBuf, FileType)> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn read_thread(&self, _: u32, _: u32, _: ThreadFile) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     fn pids(&self) -> io::Result<Vec<u32>> {
         Ok(vec![7])
     }
@@ -60,7 +73,7 @@ impl World for OneProcess {
             ProcFile::Status => format!("Name:\tapp\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t0\t0\t0\t0\nNSpid:\t7\n"),
             ProcFile::Maps => format!("{START:x}-{:x} r-xp 0 00:00 0\n", START + ENTRIES * SIZE),
             ProcFile::Cgroup => "0::/\n".to_owned(),
-            ProcFile::Mountinfo => String::new(),
+            ProcFile::Mountinfo | ProcFile::Net(_) => String::new(),
         }
         .into_bytes())
     }

@@ -11,7 +11,7 @@ mod object;
 mod offsets;
 mod programs;
 pub mod reader;
-mod syscalls;
+pub mod syscalls;
 
 pub use code_maps::{CodeMaps, Shard};
 pub use doctor::{Check, Verdict, check_host};

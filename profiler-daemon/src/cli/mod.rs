@@ -5,6 +5,7 @@
 
 mod breakdown;
 mod doctor;
+mod dump;
 mod failure;
 mod hotspots;
 mod naming_flags;
@@ -39,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   profilerd hotspots --pid 4711                a process and its children, for 10 s
   profilerd breakdown --all --duration 30s     computing, waiting, queueing of every process
   profilerd record --comm nginx -o nginx.svg   a flame graph
+  profilerd dump --pid 4711                    what all its threads do now
   profilerd serve                              the daemon, with an hour of history for curl
   curl 'localhost:7070/api/v1/hotspots?last=60s'
   profilerd doctor                             what this host allows, what to do about gaps";
@@ -49,6 +51,7 @@ enum Command {
     Hotspots(hotspots::HotspotsArguments),
     Breakdown(breakdown::BreakdownArguments),
     Record(record::RecordArguments),
+    Dump(dump::DumpArguments),
     Doctor(doctor::DoctorArguments),
 }
 
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Hotspots(arguments) => hotspots::run(arguments),
         Command::Breakdown(arguments) => breakdown::run(arguments),
         Command::Record(arguments) => record::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
     };
     result.unwrap_or_else(|error| failure::report(&error))

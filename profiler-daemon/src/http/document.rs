@@ -39,6 +39,8 @@ pub struct FormatParams;
 pub struct BreakdownParams;
 /// The parameters of hotspots.
 pub struct HotspotParams;
+/// The parameters of a question about the threads of a process.
+pub struct ThreadParams;
 /// The parameters of an exported profile.
 pub struct ProfileParams;
 
@@ -57,6 +59,12 @@ impl IntoParams for BreakdownParams {
 impl IntoParams for HotspotParams {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         named(HOTSPOTS).chain([documented(&FORMAT)]).collect()
+    }
+}
+
+impl IntoParams for ThreadParams {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        named(&["pid"]).chain([documented(&FORMAT)]).collect()
     }
 }
 

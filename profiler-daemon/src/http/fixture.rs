@@ -10,8 +10,8 @@ use crate::pipeline::{
     Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId, UnwindStatus, UnwindTotals,
 };
 use crate::profile::{
-    Activity, CodeKind, Frame, FrameKind, Loss, LossReason, Name, ProcessId, Profile, Sample, SourceLine, Stack, State,
-    Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
+    Activity, CodeKind, Doing, Frame, FrameKind, Loss, LossReason, Name, Place, ProcessId, ProcessNow, Profile, Sample,
+    SourceLine, Stack, State, Task, TaskTotals, ThreadId, ThreadNow, TimeRange, Timestamp, WaitClass, WaitNow, WaitPeriods,
 };
 use crate::runtime::python::Refusal;
 use crate::settings::Selector;
@@ -147,6 +147,28 @@ impl Daemon for Twin {
             _ => &[],
         };
         Ok(pids.iter().copied().collect())
+    }
+
+    fn threads(&self, pid: u32) -> Result<ProcessNow<Place>, DaemonError> {
+        self.fail()?;
+        if !process_exists(pid) {
+            return Err(DaemonError::NoSuchProcess(pid));
+        }
+        let wait = WaitNow { class: Some(WaitClass::Net), call: Some("recvfrom".to_owned()), ..WaitNow::default() };
+        let stack = profile().stacks.into_iter().next().unwrap();
+        let thread =
+            |tid, doing, stack| ThreadNow { tid, name: HOSTILE.to_owned(), doing, cpu_ns: Some(SECOND), stack };
+        Ok(ProcessNow {
+            pid,
+            comm: HOSTILE.to_owned(),
+            executable: Some("/srv/app".into()),
+            selected: pid != UNSELECTED,
+            notes: Vec::new(),
+            threads: vec![
+                thread(pid, Doing::Waiting(wait), Ok(stack)),
+                thread(pid + 1, Doing::Running, Err("it runs".to_owned())),
+            ],
+        })
     }
 
     fn lifetime_totals(&self) -> Result<Vec<(String, TaskTotals)>, DaemonError> {

@@ -116,6 +116,34 @@ async fn plain_curl_gets_tables_and_programs_get_json() {
 }
 
 #[tokio::test]
+async fn threads_are_those_of_one_process_selected_or_not() {
+    let server = working();
+    let answer = server.get_json(&format!("/api/v1/threads?pid={UNSELECTED}")).await.json();
+    assert_eq!((&answer["pid"], &answer["selected"]), (&json!(UNSELECTED), &json!(false)));
+    let [waits, runs] = &answer["threads"].as_array().unwrap()[..] else { panic!("{answer}") };
+    assert_eq!(
+        (&waits["state"], &waits["class"], &waits["call"]),
+        (&json!("waiting"), &json!("net"), &json!("recvfrom"))
+    );
+    assert!(waits["stack"][0]["function"].is_string() && waits["no_stack"].is_null(), "{waits}");
+    assert_eq!((&runs["state"], &runs["no_stack"]), (&json!("running"), &json!("it runs")));
+    let text = server.get(&format!("/api/v1/threads?pid={PROFILED}")).await;
+    assert_eq!((text.status, text.media_type()), (StatusCode::OK, "text/plain; charset=utf-8"));
+    assert!(text.text().contains("waiting (net) in recvfrom") && !text.text().contains('\u{1b}'), "{}", text.text());
+}
+
+#[tokio::test]
+async fn threads_of_no_process_are_refused_with_what_to_write() {
+    let server = working();
+    for (query, status) in [("", 400), ("?pid=x", 400), ("?pid=1&pid=2", 400), ("?pid=1&last=1s", 400)] {
+        let answer = server.get_json(&format!("/api/v1/threads{query}")).await;
+        assert_eq!(answer.status.as_u16(), status, "{query}");
+        assert!(answer.json()["error"].is_string(), "{query}");
+    }
+    assert_eq!(server.get(&format!("/api/v1/threads?pid={MISSING}")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn status_tells_variant_fallbacks_counters_and_losses() {
     let status = working().get_json("/api/v1/status").await.json();
     assert_eq!(status["switch_in"], "kprobe");

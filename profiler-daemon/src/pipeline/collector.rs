@@ -15,14 +15,15 @@ use super::unwinder::{Job, Unwinding};
 use super::waits::Waits;
 use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
-use crate::aggregate::{Aggregator, Closed};
+use crate::aggregate::{Aggregator, Closed, RawStack};
 use crate::bpf::reader::Ring;
 use crate::bpf::{Kernel, LoadError, Rings};
+use crate::outside::Accounts;
 use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
-use crate::profile::{AsyncEntry, Ending, ImageId, Loss, LossReason, TaskTotals, Timestamp};
+use crate::profile::{AsyncEntry, Ending, ImageId, Loss, LossReason, Stack, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
-use crate::wire::{LifecycleEvent, Room, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
+use crate::wire::{Account, LifecycleEvent, Room, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
 
 /// The longest time records lie in the rings: a tenth of what fills them.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,6 +54,10 @@ pub(super) enum Command {
     Lifetime(SyncSender<Vec<(String, TaskTotals)>>),
     /// The open window so far.
     Peek(SyncSender<Peeked>),
+    /// What the kernel half knows now of the threads of a process.
+    Accounts(u32, SyncSender<Accounts>),
+    /// Stacks are to be named.
+    Name(Vec<RawStack>, SyncSender<Vec<Stack>>),
     Stop,
 }
 
@@ -89,6 +94,8 @@ pub(super) struct Collector {
     work: Outbox<Work>,
     /// Who asked for the open window and waits until the namer has room for it.
     peeks: VecDeque<SyncSender<Peeked>>,
+    /// Stacks that wait for the same.
+    to_name: VecDeque<(Vec<RawStack>, SyncSender<Vec<Stack>>)>,
     started: Timestamp,
     window_ends: Instant,
     upkeep_due: Instant,
@@ -132,7 +139,7 @@ impl Collector {
         (kernel, rings): (Kernel, Rings),
         settings: &SamplingSettings,
         shared: Arc<Shared>,
-        unwinding: Unwinding,
+        (unwinding, waits): (Unwinding, Waits),
         (commands, waker, work): (Receiver<Command>, Waker, Outbox<Work>),
     ) -> Self {
         let now = shared.now();
@@ -141,13 +148,14 @@ impl Collector {
         Self {
             kernel,
             rings,
-            books: Books::new(aggregator, shared, unwinding),
+            books: Books::new(aggregator, shared, unwinding, waits),
             selection: Selection::default(),
             settings: settings.clone(),
             commands,
             waker,
             work,
             peeks: VecDeque::new(),
+            to_name: VecDeque::new(),
             started: now,
             window_ends: Instant::now() + settings.window,
             upkeep_due: Instant::now() + UPKEEP_INTERVAL,
@@ -165,7 +173,9 @@ impl Collector {
     pub(super) fn run(mut self) {
         loop {
             let now = Instant::now();
-            let due = self.window_ends.min(self.upkeep_due).saturating_duration_since(now);
+            // While the waits in progress are read, their window does not close.
+            let window_ends = self.books.waits.reading_until(now).unwrap_or(self.window_ends);
+            let due = window_ends.min(self.upkeep_due).saturating_duration_since(now);
             let due = if self.books.executed.is_empty() { due.min(READ_INTERVAL) } else { Duration::ZERO };
             self.leave_for(now + due);
             self.rings.wait(std::os::fd::AsFd::as_fd(&self.waker), due);
@@ -183,7 +193,7 @@ impl Collector {
 
     fn keep_up(&mut self, now: Instant) {
         if now >= self.window_ends {
-            self.window_ends = now + self.close_window();
+            self.window_ends = now + self.close_window(now);
         }
         if now >= self.upkeep_due {
             self.upkeep(now);
@@ -208,6 +218,11 @@ impl Collector {
 
     /// Brings the totals up to date: a pass over all tasks, and what the kernel half lost.
     fn visit(&mut self) {
+        self.visit_each(|_| {});
+    }
+
+    /// The same, and shows each account.
+    fn visit_each(&mut self, mut each: impl FnMut(&Account)) {
         if self.kernel.is_attached() {
             let Books { aggregator, waits, .. } = &mut self.books;
             let periods = self.kernel.wait_periods(clock::monotonic_ns());
@@ -217,6 +232,7 @@ impl Collector {
                 let account = decode_snapshot(snapshot, lengths);
                 waits.note(&account, periods.most_ns);
                 aggregator.add_account(&account);
+                each(&account);
             });
             warn_on(visited);
         }
@@ -225,13 +241,33 @@ impl Collector {
         self.books.aggregator.add_counters(self.kernel.counters());
     }
 
+    /// Whether the waits in progress were looked at, as far as there is time; if that has not begun, it begins now.
+    fn waits_are_read(&mut self, now: Instant) -> bool {
+        if !self.books.waits.has_begun() {
+            self.visit();
+            return !self.books.waits.begin_reading(now);
+        }
+        self.books.waits.reading_until(now).is_none()
+    }
+
+    /// Brings the totals up to date, and with them the waits in progress.
+    fn finish_reading(&mut self) {
+        if self.books.waits.has_begun() {
+            self.visit();
+        }
+        let waits = self.books.waits.take();
+        self.books.aggregator.set_waits(waits);
+    }
+
     /// Closes the window, unless the namer is behind: then the window goes on. Returns how long to wait until the next try.
-    fn close_window(&mut self) -> Duration {
+    fn close_window(&mut self, now: Instant) -> Duration {
         if self.work.room() == 0 {
             return READ_INTERVAL.min(self.settings.window);
         }
-        self.visit();
-        self.books.read_waits();
+        if !self.waits_are_read(now) {
+            return Duration::ZERO;
+        }
+        self.finish_reading();
         let closed = self.books.aggregator.close(self.books.shared.now(), clock::monotonic_ns());
         self.books.loss.merge(&closed.window.loss);
         self.books.windows += 1;
@@ -360,6 +396,8 @@ impl Collector {
                     drop(to.send(self.books.aggregator.lifetime_totals()));
                 }
                 Command::Peek(to) => self.peeks.push_back(to),
+                Command::Accounts(pid, to) => drop(to.send(self.accounts_of(pid))),
+                Command::Name(stacks, to) => self.to_name.push_back((stacks, to)),
                 Command::Stop => return false,
             }
         }
@@ -369,9 +407,13 @@ impl Collector {
     /// Hands the open window so far to the namer for everybody who asked, as far as the namer has room. Every turn tries.
     /// One place is left for the window that closes next, so that many who ask cannot keep it open.
     fn answer_peeks(&mut self) {
-        while !self.peeks.is_empty() && self.work.room() > 1 {
-            self.visit();
-            self.books.read_waits();
+        while self.work.room() > 1
+            && let Some((stacks, to)) = self.to_name.pop_front()
+        {
+            self.work.send(Work::Name(stacks, to));
+        }
+        while !self.peeks.is_empty() && self.work.room() > 1 && self.waits_are_read(Instant::now()) {
+            self.finish_reading();
             let aggregator = &self.books.aggregator;
             let window = aggregator.peek(self.books.shared.now());
             let open = Closed { window, amendments: aggregator.peek_amendments() };
@@ -379,6 +421,16 @@ impl Collector {
                 self.work.send(Work::Answer(Box::new(open), to));
             }
         }
+    }
+
+    fn accounts_of(&mut self, pid: u32) -> Accounts {
+        let mut accounts = Accounts::new();
+        self.visit_each(|account| {
+            if account.process.pid == pid {
+                accounts.insert(account.id.thread.tid, account.clone());
+            }
+        });
+        accounts
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -449,7 +501,7 @@ impl Collector {
 }
 
 impl Books {
-    fn new(aggregator: Aggregator, shared: Arc<Shared>, unwinding: Unwinding) -> Self {
+    fn new(aggregator: Aggregator, shared: Arc<Shared>, unwinding: Unwinding, waits: Waits) -> Self {
         Self {
             aggregator,
             shared,
@@ -461,14 +513,8 @@ impl Books {
             unwinding,
             told: HashMap::new(),
             watch: None,
-            waits: Waits::default(),
+            waits,
         }
-    }
-
-    /// Looks at the waits that the last pass over all tasks found in progress.
-    fn read_waits(&mut self) {
-        let waits = self.waits.read(&self.shared);
-        self.aggregator.set_waits(waits);
     }
 
     /// Has what is known of processes that ended forgotten.

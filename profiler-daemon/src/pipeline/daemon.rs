@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::unwinder::{UnwindStatus, UnwindTotals};
 use crate::aggregate::LifetimeLengths;
-use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp, WaitPeriods};
+use crate::profile::{Place, ProcessNow, Profile, TaskTotals, TimeRange, Timestamp, WaitPeriods};
 use crate::settings::Selector;
 
 /// A running daemon. Methods may block for some milliseconds; call them off the async executor.
@@ -26,6 +26,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError>;
     /// The pids of the processes alive now that the selector means, whether selected or not.
     fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError>;
+    /// What all threads of a process do now, whether it is selected or not.
+    fn threads(&self, pid: u32) -> Result<ProcessNow<Place>, DaemonError>;
     /// Exact totals since the start of the daemon, by the name of the process.
     fn lifetime_totals(&self) -> Result<Vec<(String, TaskTotals)>, DaemonError>;
 }

@@ -1,12 +1,13 @@
 //! The only room that knows the order of the others: threads, channels, shutdown, self-metrics.
 //!
-//! Two threads: the *collector* owns the kernel half, its rings and the aggregator, and carries out every command; the
-//! *namer* owns the symbolizer, which cannot change threads. Windows flow from the first through the second into the store.
+//! Two threads matter most: the *collector* owns the kernel half, its rings and the aggregator, and carries out every command;
+//! the *namer* owns the symbolizer, which cannot change threads. Windows flow from the first through the second into the store.
 
 mod absence;
 mod builder;
 mod collector;
 pub mod daemon;
+mod dump;
 mod error;
 mod executed;
 mod images;
@@ -22,6 +23,7 @@ mod waker;
 
 pub use collector::Watch;
 pub use daemon::{Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId};
+pub use dump::dump;
 pub use error::StartError;
 pub use service::Service;
 pub use session::Session;

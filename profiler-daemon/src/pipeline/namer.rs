@@ -5,9 +5,9 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::queue::Inbox;
-use crate::aggregate::Closed;
+use crate::aggregate::{Closed, RawStack};
 use crate::process::{ProcWorld, Registry};
-use crate::profile::{LossReason, Profile, Timestamp};
+use crate::profile::{LossReason, Profile, Stack, Timestamp};
 use crate::runtime::Runtimes;
 use crate::store::Ring;
 use crate::symbolize::{Debuginfod, Symbolizer};
@@ -22,6 +22,8 @@ pub(super) enum Work {
     Store(Box<Closed>),
     /// The open window so far, for whoever asked.
     Answer(Box<Closed>, SyncSender<Peeked>),
+    /// Stacks that belong to no window, for whoever asked.
+    Name(Vec<RawStack>, SyncSender<Vec<Stack>>),
 }
 
 /// The open window so far, named.
@@ -87,6 +89,9 @@ fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {
         Work::Answer(open, to) => {
             // Whoever asked may have given up.
             let _ = to.send(peeked(symbolizer, shared, *open));
+        }
+        Work::Name(stacks, to) => {
+            let _ = to.send(symbolizer.name_stacks(&stacks, &shared.registry, &ProcWorld));
         }
     }
 }

@@ -9,16 +9,19 @@ use tokio::sync::watch;
 
 use super::builder::{self, BuildQueue};
 use super::collector::{AddError, Collector, Command, Watch};
+use super::dump::with_names;
 use super::namer::{self, Peeked, Shared};
 use super::queue::queue;
 use super::threads::Threads;
 use super::unwinder::{Progress, UnwindReport, Unwinder, Unwinding};
+use super::waits;
 use super::waker::Waker;
 use super::{Daemon, DaemonError, ProcessStatus, QueryRange, StartError, Status, Target, TargetId};
 use crate::bpf::{CodeMaps, Kernel, LoadError, Rings};
+use crate::outside::{Accounts, Host, Reader};
 use crate::process::{ProcWorld, ProcessError, Registry, in_initial_pid_namespace, resolve};
 use crate::profile::merge::{amend_profile, merge_profiles};
-use crate::profile::{Profile, TaskTotals, TimeRange, Timestamp};
+use crate::profile::{Place, ProcessNow, Profile, TaskTotals, TimeRange, Timestamp};
 use crate::runtime::Runtimes;
 use crate::settings::{SamplingSettings, Selector};
 use crate::store::Ring;
@@ -34,6 +37,8 @@ pub struct Service {
     waker: Waker,
     shared: Arc<Shared>,
     threads: Threads,
+    /// Reads the threads of a process somebody asks about.
+    reader: Mutex<Reader>,
 }
 
 impl Service {
@@ -86,14 +91,20 @@ impl Service {
         let (work, to_name) = queue();
         let waker = Waker::new()?;
         let threads = Threads::new();
-        let unwinding = start_unwinding(&threads, kept.tables, code, &shared, &waker)?;
+        let tables = Arc::new(kept.tables);
+        let unwinding = start_unwinding(&threads, tables.clone(), code, &shared, &waker)?;
+        let reader_on_demand = Mutex::new(Reader::new(tables.clone()));
+        let (waits, reader) = waits::waits(tables, waker.clone());
+        let to_reader = shared.clone();
+        threads.start("sleepers", move || reader.run(&to_reader))?;
         let pipes = (receiver, waker.clone(), work);
-        let collector = Collector::new((kernel, rings), settings, shared.clone(), unwinding, pipes).watched(watch);
+        let collector =
+            Collector::new((kernel, rings), settings, shared.clone(), (unwinding, waits), pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
         let symbols = (kept.debuginfod, settings.source_text);
         threads.start("namer", move || namer::run(&to_store, to_name, symbols))?;
-        Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads }))
+        Ok(Arc::new(Self { commands: Mutex::new(Some(commands)), waker, shared, threads, reader: reader_on_demand }))
     }
 
     /// The name of a thread that ended without being told to. Nothing is measured any more then.
@@ -165,7 +176,7 @@ impl Service {
 /// Starts the unwinder and the builder.
 fn start_unwinding(
     threads: &Threads,
-    tables: TableCache,
+    tables: Arc<TableCache>,
     code: CodeMaps,
     shared: &Arc<Shared>,
     waker: &Waker,
@@ -236,6 +247,27 @@ impl Daemon for Service {
             Ok(pids) => Ok(pids.into_iter().collect()),
             Err(ProcessError::NoSuchProcess(pid)) => Err(DaemonError::NoSuchProcess(pid)),
             Err(error) => Err(DaemonError::Kernel(error.to_string())),
+        }
+    }
+
+    fn threads(&self, pid: u32) -> Result<ProcessNow<Place>, DaemonError> {
+        let mut failure = None;
+        let accounts = || {
+            let told = self.ask(|to| Command::Accounts(pid, to));
+            told.unwrap_or_else(|error| {
+                failure = Some(error);
+                Accounts::new()
+            })
+        };
+        let host = Host { registry: &self.shared.registry, runtimes: &self.shared.runtimes, world: &ProcWorld };
+        let raw = lock(&self.reader).read_process(pid, accounts, host);
+        match (failure, raw) {
+            (Some(error), _) => Err(error),
+            (None, Err(ProcessError::NoSuchProcess(pid) | ProcessError::Gone(pid))) => {
+                Err(DaemonError::NoSuchProcess(pid))
+            }
+            (None, Err(error)) => Err(DaemonError::Kernel(error.to_string())),
+            (None, Ok(raw)) => with_names(raw, |stacks| self.ask(|to| Command::Name(stacks, to))),
         }
     }
 
@@ -316,7 +348,8 @@ impl Service {
         let (commands, receiver) = channel();
         let threads = Threads::new();
         threads.start("collector", move || collect(receiver)).unwrap();
-        Arc::new(Self { commands: Mutex::new(Some(commands)), waker: Waker::new().unwrap(), shared, threads })
+        let reader = Mutex::new(Reader::new(Arc::new(TableCache::disabled())));
+        Arc::new(Self { commands: Mutex::new(Some(commands)), waker: Waker::new().unwrap(), shared, threads, reader })
     }
 
     /// A service whose collector panics at the first command.

@@ -6,10 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::FileType;
+
 use super::maps::{Mapping, Mappings};
 use super::mounts::Mounts;
 use super::stat::TICK_NS;
-use super::world::{ProcFile, World};
+use super::world::{ProcFile, Sockets, ThreadFile, World};
 use crate::sys::openat2::Device;
 
 /// One made-up process.
@@ -39,6 +41,12 @@ pub struct FixtureProcess {
     pub cgroup: String,
     /// Files in its root and in its mappings, by path.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Its threads: the texts of their files.
+    pub threads: BTreeMap<u32, BTreeMap<ThreadFile, String>>,
+    /// What its descriptors refer to.
+    pub descriptors: BTreeMap<u32, (PathBuf, FileType)>,
+    /// The texts of its lists of sockets.
+    pub sockets: BTreeMap<Sockets, String>,
     /// Memory that can be read, by the address it begins at.
     pub memory: BTreeMap<u64, Vec<u8>>,
 }
@@ -127,6 +135,18 @@ impl World for FixtureWorld {
         Ok(text.into_bytes())
     }
 
+    fn threads(&self, pid: u32) -> io::Result<Vec<u32>> {
+        self.ask(pid, |process| Some(process.threads.keys().copied().collect()))
+    }
+
+    fn read_thread(&self, pid: u32, tid: u32, file: ThreadFile) -> io::Result<Vec<u8>> {
+        self.ask(pid, |process| Some(process.threads.get(&tid)?.get(&file)?.clone().into_bytes()))
+    }
+
+    fn descriptor(&self, pid: u32, number: u32) -> io::Result<(PathBuf, FileType)> {
+        self.ask(pid, |process| process.descriptors.get(&number).cloned())
+    }
+
     fn executable_path(&self, pid: u32) -> io::Result<PathBuf> {
         self.ask(pid, |process| Some(process.executable.clone()))
     }
@@ -187,6 +207,7 @@ fn text_of(pid: u32, process: &FixtureProcess, file: ProcFile) -> String {
         ProcFile::Cgroup => process.cgroup.clone(),
         ProcFile::Mountinfo if process.mounts.is_empty() => local_mounts(&process.maps),
         ProcFile::Mountinfo => process.mounts.clone(),
+        ProcFile::Net(kind) => process.sockets.get(&kind).cloned().unwrap_or_default(),
     }
 }
 

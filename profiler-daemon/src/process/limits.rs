@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const MAPS_BYTES: usize = 32 << 20;
 /// Bytes read of `/proc/PID/mountinfo`; files on mounts that lie beyond are not opened.
 pub const MOUNTINFO_BYTES: usize = 4 << 20;
+/// Bytes read of a list of all sockets of a network; those that lie beyond are not told by their addresses.
+pub const SOCKETS_BYTES: usize = 8 << 20;
 /// Bytes read of the other files under `/proc/PID`; what lies beyond is ignored.
 pub const PROC_FILE_BYTES: usize = 64 << 10;
 /// Executable mappings kept per image; further ones are dropped and count as unmapped.

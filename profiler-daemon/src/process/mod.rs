@@ -16,8 +16,10 @@ pub mod pause;
 pub mod recent;
 pub mod registry;
 pub mod selection;
+pub mod sockets;
 pub mod stat;
 pub mod subjects;
+pub mod thread;
 pub mod vdso;
 mod world;
 
@@ -30,7 +32,7 @@ pub use recent::RecentMap;
 pub use registry::Registry;
 pub use selection::{comm_equals, matches, resolve};
 pub use subjects::Subjects;
-pub use world::{OpenFile, ProcFile, ProcWorld, World, in_initial_pid_namespace};
+pub use world::{OpenFile, ProcFile, ProcWorld, Sockets, ThreadFile, World, in_initial_pid_namespace};
 
 use std::io;
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::LazyLock;
 
+use rustix::fs::FileType;
+
 use super::limits;
 use super::maps::Mapping;
 use super::mounts::Mounts;
@@ -31,6 +33,23 @@ pub enum ProcFile {
     Cgroup,
     /// The mounts below its root.
     Mountinfo,
+    /// The sockets of its network.
+    Net(Sockets),
+}
+
+/// Sockets of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sockets {
+    /// TCP over IPv4.
+    Tcp,
+    /// TCP over IPv6.
+    Tcp6,
+    /// UDP over IPv4.
+    Udp,
+    /// UDP over IPv6.
+    Udp6,
+    /// Local ones.
+    Unix,
 }
 
 impl ProcFile {
@@ -41,6 +60,11 @@ impl ProcFile {
             Self::Maps => "maps",
             Self::Cgroup => "cgroup",
             Self::Mountinfo => "mountinfo",
+            Self::Net(Sockets::Tcp) => "net/tcp",
+            Self::Net(Sockets::Tcp6) => "net/tcp6",
+            Self::Net(Sockets::Udp) => "net/udp",
+            Self::Net(Sockets::Udp6) => "net/udp6",
+            Self::Net(Sockets::Unix) => "net/unix",
         }
     }
 
@@ -48,6 +72,7 @@ impl ProcFile {
         match self {
             Self::Maps => limits::MAPS_BYTES,
             Self::Mountinfo => limits::MOUNTINFO_BYTES,
+            Self::Net(_) => limits::SOCKETS_BYTES,
             _ => limits::PROC_FILE_BYTES,
         }
     }
@@ -62,12 +87,42 @@ pub struct OpenFile {
     pub path: PathBuf,
 }
 
+/// A text file under `/proc/PID/task/TID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ThreadFile {
+    /// Name, state, CPU time.
+    Stat,
+    /// The ids by which its own pid namespaces know it.
+    Status,
+    /// What it asked of the kernel, if it is asleep there.
+    Syscall,
+    /// How long it ran, and how often.
+    Schedstat,
+}
+
+impl ThreadFile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stat => "stat",
+            Self::Status => "status",
+            Self::Syscall => "syscall",
+            Self::Schedstat => "schedstat",
+        }
+    }
+}
+
 /// What the daemon asks of processes. Errors of kind `NotFound` mean that the process or the file is gone.
 pub trait World: Send + Sync {
     /// The pids of all processes.
     fn pids(&self) -> io::Result<Vec<u32>>;
     /// The text of a file under `/proc/PID`, cut at its limit.
     fn read(&self, pid: u32, file: ProcFile) -> io::Result<Vec<u8>>;
+    /// The tids of the threads of a process.
+    fn threads(&self, pid: u32) -> io::Result<Vec<u32>>;
+    /// The text of a file under `/proc/PID/task/TID`, cut at the limit.
+    fn read_thread(&self, pid: u32, tid: u32, file: ThreadFile) -> io::Result<Vec<u8>>;
+    /// What a descriptor of the process refers to: its path as the kernel shows it, and of which type it is. Asks no server.
+    fn descriptor(&self, pid: u32, number: u32) -> io::Result<(PathBuf, FileType)>;
     /// The path of the executable as the kernel shows it, perhaps with ` (deleted)` at its end.
     fn executable_path(&self, pid: u32) -> io::Result<PathBuf>;
     /// The path of the root directory of the process, as the host sees it.
@@ -108,15 +163,24 @@ pub struct ProcWorld;
 
 impl World for ProcWorld {
     fn pids(&self) -> io::Result<Vec<u32>> {
-        let entries = fs::read_dir("/proc")?;
-        Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+        read_numbers("/proc")
     }
 
     fn read(&self, pid: u32, file: ProcFile) -> io::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        let open = File::open(format!("/proc/{pid}/{}", file.name()))?;
-        open.take(file.limit() as u64).read_to_end(&mut text).map_err(gone_as_not_found)?;
-        Ok(text)
+        read_text(&format!("/proc/{pid}/{}", file.name()), file.limit())
+    }
+
+    fn threads(&self, pid: u32) -> io::Result<Vec<u32>> {
+        read_numbers(&format!("/proc/{pid}/task"))
+    }
+
+    fn read_thread(&self, pid: u32, tid: u32, file: ThreadFile) -> io::Result<Vec<u8>> {
+        read_text(&format!("/proc/{pid}/task/{tid}/{}", file.name()), limits::PROC_FILE_BYTES)
+    }
+
+    fn descriptor(&self, pid: u32, number: u32) -> io::Result<(PathBuf, FileType)> {
+        let link = PathBuf::from(format!("/proc/{pid}/fd/{number}"));
+        Ok((fs::read_link(&link)?, openat2::read_type(&link)?))
     }
 
     fn executable_path(&self, pid: u32) -> io::Result<PathBuf> {
@@ -178,6 +242,18 @@ impl World for ProcWorld {
         let root = Root::open(pid, self.mounts(pid)?)?;
         Ok(paths.iter().filter_map(|path| root.open_file(path).ok()).collect())
     }
+}
+
+fn read_text(path: &str, limit: usize) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(limit as u64).read_to_end(&mut text).map_err(gone_as_not_found)?;
+    Ok(text)
+}
+
+/// The entries of a directory that are numbers.
+fn read_numbers(path: &str) -> io::Result<Vec<u32>> {
+    let entries = fs::read_dir(path)?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// The root of a process, and what is mounted below it.

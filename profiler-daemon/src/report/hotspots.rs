@@ -29,7 +29,7 @@ use crate::profile::{
 };
 
 pub mod scalene;
-mod text;
+pub(super) mod text;
 mod waits;
 
 pub use scalene::{Columns, ScaleneRow};

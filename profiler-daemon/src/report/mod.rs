@@ -15,6 +15,7 @@ pub mod filter;
 pub mod hotspots;
 pub mod span;
 pub mod table;
+pub mod threads;
 mod wait_details;
 pub mod wait_lengths;
 pub mod wait_period;

@@ -127,6 +127,21 @@ impl Symbolizer {
         book.into_profile(window)
     }
 
+    /// Names stacks that belong to no window, under the same conditions.
+    pub fn name_stacks(&mut self, stacks: &[RawStack], registry: &Registry, world: &dyn World) -> Vec<Stack> {
+        let task_names = TaskNames::of(stacks, &self.runtimes.python);
+        let mut name = |stack: &RawStack| {
+            let (frames, _) = self.resolve_stack(stack, false, &task_names, registry, world);
+            let wait = wait_detail(&frames, stack);
+            Stack::new(frames).with_wait(wait)
+        };
+        let named = stacks.iter().map(&mut name).collect();
+        if let Some(sources) = &mut self.sources {
+            sources.end_window();
+        }
+        named
+    }
+
     /// How much the caches hold now.
     pub fn usage(&self) -> SymbolizerUsage {
         let (executables, symbol_bytes) = self.native.usage();

@@ -118,6 +118,12 @@ pub fn open_regular_link(path: &Path) -> io::Result<File> {
     find_regular_link(path)?.open()
 }
 
+/// The type of what a link under `/proc/PID` leads to; `path` is chosen by the daemon, never by a target.
+pub fn read_type(path: &Path) -> io::Result<FileType> {
+    let known = look(&open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)?;
+    Ok(FileType::from_raw_mode(known.stx_mode.into()))
+}
+
 /// Where an open file or directory is.
 pub fn read_place(file: &impl AsFd) -> io::Result<Place> {
     Ok(to_place(&look(file)?))

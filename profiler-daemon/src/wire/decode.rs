@@ -59,7 +59,8 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
     })
 }
 
-fn decode_python_ending(reason: u8) -> PythonEnding {
+/// Why a walk of Python frames ended, by its number.
+pub fn decode_python_ending(reason: u8) -> PythonEnding {
     match reason {
         python::stop::NONE => PythonEnding::NoInterpreter,
         python::stop::COMPLETE => PythonEnding::Complete,
@@ -92,7 +93,8 @@ fn put_in_order<'a>(header: &StackHeader, words: &'a [u64], stride: usize, room:
     UserStack { addresses, stack_pointers, ..UserStack::default() }
 }
 
-fn decode_ending(reason: u8) -> Ending {
+/// Why a walk of a user stack ended, by its number.
+pub fn decode_ending(reason: u8) -> Ending {
     match reason {
         stop::COMPLETE => Ending::Complete,
         stop::DEPTH => Ending::TooDeep,
@@ -186,6 +188,7 @@ fn decode_wait(record: &Snapshot) -> Option<WaitInProgress> {
         since_ns: record.waits_since_ns,
         thread_pointer: record.thread_pointer,
         reason: decode_reason(&record.reason),
+        kept: record.kept,
     })
 }
 

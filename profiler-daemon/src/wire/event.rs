@@ -143,6 +143,8 @@ pub struct WaitInProgress {
     pub thread_pointer: u64,
     /// What it is for, as far as that can be told before it ends.
     pub reason: WaitReason,
+    /// The first two kept registers with which it entered the kernel.
+    pub kept: [u64; 2],
 }
 
 /// A change in the life of a thread.

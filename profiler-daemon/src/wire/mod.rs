@@ -7,8 +7,9 @@ mod event;
 pub(crate) mod fuzzing;
 mod python;
 
-pub use decode::{decode_lifecycle, decode_snapshot, decode_stack};
+pub use decode::{decode_ending, decode_lifecycle, decode_python_ending, decode_snapshot, decode_stack};
 pub use event::{
     Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
     WaitInProgress,
 };
+pub use python::place_frames;

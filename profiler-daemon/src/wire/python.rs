@@ -13,7 +13,7 @@ use super::UserStack;
 use crate::profile::PythonFrame;
 
 /// Decodes entries of Python frames and markers into `frames`, each with the place of its native frame.
-pub(super) fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut Vec<PythonFrame>) {
+pub fn place_frames(entries: &[u64], user: &UserStack<'_>, frames: &mut Vec<PythonFrame>) {
     frames.clear();
     let mut begin = 0;
     let sorted = in_order(entries);

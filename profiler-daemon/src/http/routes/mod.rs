@@ -8,6 +8,7 @@ mod profiles;
 mod reports;
 mod status;
 mod targets;
+mod threads;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Extension};
@@ -47,6 +48,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(targets::remove))
         .routes(routes!(reports::breakdown))
         .routes(routes!(reports::hotspots))
+        .routes(routes!(threads::threads))
         .routes(routes!(profiles::folded))
         .routes(routes!(profiles::svg))
         .routes(routes!(profiles::pprof))

@@ -16,9 +16,10 @@ const IO: [WaitClass; 4] = [WaitClass::Disk, WaitClass::Fault, WaitClass::Net, W
 const LOCK: [WaitClass; 2] = [WaitClass::Lock, WaitClass::Sync];
 
 /// What stands before source text of a file that was changed after the process had started.
-const NEWER_MARK: &str = "* ";
+pub(crate) const NEWER_MARK: &str = "* ";
 /// What the mark means.
-const NEWER_NOTE: &str = "* The file was changed after the process had started; what ran may be another line.\n";
+pub(crate) const NEWER_NOTE: &str =
+    "* The file was changed after the process had started; what ran may be another line.\n";
 
 impl Selection {
     /// Whose time it is: the process, or how many of them.

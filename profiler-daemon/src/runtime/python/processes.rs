@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use profiler_common::python::ENTRY_WORDS;
 use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{ASYNCIO, Interpreter};
 
@@ -19,7 +18,7 @@ use super::detect::{Python, detect};
 use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::text;
-use super::threads::read_wanted;
+use super::threads::{ThreadFrames, read_wanted};
 use super::version::Version;
 use crate::process::{Image, MappedInode, RecentMap, World};
 use crate::profile::{AsyncEntry, AsyncName, ImageId, PythonFrame, Reason, ThreadId};
@@ -172,25 +171,18 @@ impl Pythons {
         })
     }
 
-    /// The frames of threads that wait, by their thread pointers, read from outside until there is no more time; of those
-    /// that have any. `None` if no interpreter is known.
-    pub fn waiting_frames(
+    /// The Python part of the stacks of threads, told by their thread pointers, or of all threads, read from outside until
+    /// there is no more time. `None` if no interpreter is known.
+    pub fn read_threads(
         &self,
         image: &Image,
-        wanted: &HashSet<u64>,
+        wanted: Option<&HashSet<u64>>,
         until: Instant,
         world: &dyn World,
-    ) -> Option<HashMap<u64, Vec<PythonFrame>>> {
+    ) -> Option<Vec<ThreadFrames>> {
         let attached = self.attach(image, world);
-        let python = attached.python()?;
         let memory = ProcessMemory::new(image.id.process.pid, world);
-        let mut found = HashMap::new();
-        for thread in read_wanted(wanted, python, &memory, until) {
-            let frames = frames_of(&thread.entries);
-            self.observe(image, &frames, world);
-            found.entry(thread.thread_pointer).or_insert_with(Vec::new).extend(frames);
-        }
-        Some(found)
+        Some(read_wanted(wanted, attached.python()?, &memory, until))
     }
 
     /// Remembers which thread has a state in the interpreter of an image that was observed.
@@ -356,19 +348,6 @@ const ENTRY_BYTES: usize = 128;
 fn bytes_of(entry: &Result<Function, Unnamed>) -> usize {
     let texts = |function: &Function| function.name.len() + function.file.len();
     ENTRY_BYTES + entry.as_ref().map_or(0, |function| function.code.bytes() + texts(function))
-}
-
-/// Frames without the markers between them, whose native frames are not known.
-fn frames_of(entries: &[[u64; ENTRY_WORDS]]) -> Vec<PythonFrame> {
-    let frames = entries.iter().filter(|[code, ..]| *code != 0);
-    frames
-        .map(|[code, instruction, fingerprint]| PythonFrame {
-            code: *code,
-            instruction: *instruction,
-            fingerprint: *fingerprint,
-            place: None,
-        })
-        .collect()
 }
 
 /// Whether an instruction lies in what was read: a free-threaded interpreter may have made a copy since. What could not be

@@ -67,10 +67,10 @@ fn list_states(python: &Python, memory: &ProcessMemory<'_>, until: Instant) -> V
     states
 }
 
-/// The frames of some threads, told by their thread pointers, as far as there is time. Of a thread with states in several
+/// The frames of some threads, told by their thread pointers, or of all, as far as there is time. Of a thread with states in several
 /// interpreters all, the innermost first; before 3.13 only those of the oldest, for others may be run by another thread.
 pub(super) fn read_wanted(
-    wanted: &HashSet<u64>,
+    wanted: Option<&HashSet<u64>>,
     python: &Python,
     memory: &ProcessMemory<'_>,
     until: Instant,
@@ -82,7 +82,8 @@ pub(super) fn read_wanted(
             break;
         }
         let pointer = memory.read_field(state, python.interpreter.thread_id);
-        let Some(pointer) = pointer.filter(|pointer| wanted.contains(pointer)) else { continue };
+        let is_wanted = |pointer: &u64| wanted.is_none_or(|wanted| wanted.contains(pointer));
+        let Some(pointer) = pointer.filter(is_wanted) else { continue };
         let Some(thread) = read_thread(state, python, memory).filter(|thread| !thread.entries.is_empty()) else {
             continue;
         };
