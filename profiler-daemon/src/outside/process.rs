@@ -136,11 +136,12 @@ impl Thread {
                 }
                 now.lasted = Some(Lasted { ns: after.at_ns.saturating_sub(wait.since_ns), or_longer });
             }
-            _ if before.is_some() && self.place.is_ok() => {
+            (_, _, _, place) => {
+                if before.is_some() && place.is_ok() {
+                    *place = Err(NotAsleep::WentOn);
+                }
                 self.sought.told = None;
-                self.place = Err(NotAsleep::WentOn);
             }
-            _ => self.sought.told = None,
         }
     }
 
