@@ -1,6 +1,7 @@
 //! What all threads of a process do at one moment, read from outside: by `profilerd dump`, by the daemon, and in the
 //! windows of waits that go on.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -167,29 +168,29 @@ fn lines_of_waiting_pythons_are_those_faulthandler_prints() -> Result<()> {
         let mut command = interpreter.command();
         command.arg(script);
         let mut workload = Workload::start_command(command)?;
-        let (mut compared, mut cut) = (0, 0);
-        let answer = dump(workload.pid())?;
         workload.go()?;
         let printed = workload.await_json(STEP)?.context("it printed nothing")?;
         // Where threads run at once, one may have moved between what two ways of asking it say.
-        for truth in parse_threads(&printed)?.into_iter().flatten() {
-            let row = rows(&answer)?.iter().find(|row| row["tid"] == truth.tid);
-            let row = row.with_context(|| format!("{interpreter}: no thread {}", truth.name))?;
-            if row["state"] != "waiting" || !row["no_stack"].is_null() {
-                continue;
+        let truths: Vec<_> = parse_threads(&printed)?.into_iter().flatten().collect();
+        let (mut compared, mut cut) = (BTreeSet::new(), 0);
+        // A thread that is woken every few milliseconds may run when it is looked at.
+        let done = poll_until(STEP, || {
+            let answer = dump(workload.pid())?;
+            for truth in &truths {
+                let row = rows(&answer)?.iter().find(|row| row["tid"] == truth.tid);
+                let row = row.with_context(|| format!("{interpreter}: no thread {}", truth.name))?;
+                if row["state"] != "waiting" || !row["no_stack"].is_null() {
+                    continue;
+                }
+                let (name, found) = (&truth.name, python_places(row));
+                ensure!(truth.agrees(&found, 120), "{interpreter}: `{name}` is at {found:?}, not {:?}", truth.frames);
+                compared.insert(name.clone());
+                cut += usize::from(functions(row).iter().any(|function| function.starts_with("[truncated")));
             }
-            let found = python_places(row);
-            ensure!(
-                truth.agrees(&found, 120),
-                "{interpreter}: `{}` is at {found:?}, not {:?}",
-                truth.name,
-                truth.frames
-            );
-            compared += 1;
-            cut += usize::from(functions(row).iter().any(|function| function.starts_with("[truncated")));
-        }
-        tell(&format!("{interpreter}: {compared} waiting threads at their lines, native part cut in {cut}"));
-        ensure!(compared >= 10, "{interpreter}: only {compared} threads were compared");
+            Ok((compared.len() >= 10).then_some(()))
+        });
+        done.with_context(|| format!("{interpreter}: only {compared:?} were compared"))?;
+        tell(&format!("{interpreter}: {} threads at their lines, native part cut in {cut}", compared.len()));
     }
     Ok(())
 }

@@ -64,7 +64,11 @@ impl IntoParams for HotspotParams {
 
 impl IntoParams for ThreadParams {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        named(&["pid"]).chain([documented(&FORMAT)]).collect()
+        let required = |mut pid: Parameter| {
+            pid.required = Required::True;
+            pid
+        };
+        named(&["pid"]).map(required).chain([documented(&FORMAT)]).collect()
     }
 }
 

@@ -590,11 +590,24 @@ impl Operation {
             .collect()
     }
 
+    /// The query, and those parameters that no query may lack.
+    fn with_required(&self, query: &str) -> String {
+        let all = self.spec["parameters"].as_array().into_iter().flatten();
+        let is_missing = |name: &str| !query.contains(&format!("?{name}=")) && !query.contains(&format!("&{name}="));
+        all.filter(|parameter| parameter["in"] == "query" && parameter["required"] == true)
+            .filter_map(|parameter| Some((parameter["name"].as_str()?, parameter["example"].as_str()?)))
+            .filter(|(name, _)| is_missing(name))
+            .fold(query.to_owned(), |query, (name, example)| {
+                format!("{query}{}{name}={example}", if query.is_empty() { '?' } else { '&' })
+            })
+    }
+
     fn request(&self, query: &str, accept: &str) -> Request<Body> {
         let path = self
             .parameters("path")
             .iter()
             .fold(self.path.clone(), |path, (name, example)| path.replace(&format!("{{{name}}}"), example));
+        let query = self.with_required(query);
         let request = request(self.method.clone(), &format!("{path}{query}")).header(ACCEPT, accept);
         match self.spec["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str() {
             None => request.body(Body::empty()).unwrap(),
@@ -697,7 +710,9 @@ async fn the_document_knows_foreign_hosts_and_missing_processes() {
         nameless.headers_mut().remove(HOST);
         operation.check(&working().send(nameless).await, "without a host");
         if operation.path.starts_with("/api") && operation.parameters("query").iter().any(|(name, _)| name == "pid") {
-            for pid in [MISSING, UNSELECTED] {
+            // The threads of any process can be read.
+            let unselected = (operation.path != "/api/v1/threads").then_some(UNSELECTED);
+            for pid in [MISSING].into_iter().chain(unselected) {
                 let answer = working().send(operation.request(&format!("?pid={pid}"), "*/*")).await;
                 assert!(answer.status.is_client_error());
                 operation.check(&answer, "of a process that is not profiled");
