@@ -11,7 +11,8 @@ use crate::pipeline::{
 };
 use crate::profile::{
     Activity, CodeKind, Doing, Frame, FrameKind, Loss, LossReason, Name, Place, ProcessId, ProcessNow, Profile, Sample,
-    SourceLine, Stack, State, Task, TaskTotals, ThreadId, ThreadNow, TimeRange, Timestamp, WaitClass, WaitNow, WaitPeriods,
+    SourceLine, Stack, State, Task, TaskTotals, ThreadId, ThreadNow, TimeRange, Timestamp, WaitClass, WaitNow,
+    WaitPeriods,
 };
 use crate::runtime::python::Refusal;
 use crate::settings::Selector;

@@ -155,7 +155,7 @@ fn only_threads_that_are_wanted_are_read_and_only_while_there_is_time() {
     let made = with_a_thread();
     let (python, world) = (python_of(&made), made.world());
     let memory = ProcessMemory::new(PID, &world);
-    let read = |wanted: u64, until| threads::read_wanted(&[wanted].into(), &python, &memory, until);
+    let read = |wanted: u64, until| threads::read_wanted(Some(&[wanted].into()), &python, &memory, until);
     let later = Instant::now() + Duration::from_secs(60);
     let [thread] = &read(0x1234, later)[..] else { panic!() };
     assert_eq!((thread.thread_pointer, thread.entries.len()), (0x1234, 3));
