@@ -4,18 +4,23 @@
 //! ask it.
 
 pub mod books;
+pub mod cgroup;
 pub mod client;
 pub mod daemon;
+pub mod database;
 pub mod ground_truth;
 pub mod host;
 pub mod interpreter;
+pub mod java;
 pub mod kernel_books;
 pub mod oracle;
+pub mod postgres;
 pub mod program;
 pub mod python;
 pub mod python_truth;
 pub mod quota;
 pub mod stacks;
+pub mod waiting;
 pub mod workload;
 
 pub use books::{Books, FunctionRow, Hotspots};

@@ -120,7 +120,7 @@ pub fn compile(name: &str) -> Result<PathBuf> {
 /// The built program; built anew if it is older than its source or the headers.
 pub fn build(build: &Build) -> Result<PathBuf> {
     let binary = scratch()?.join(build.output);
-    let sources = [build.source, "syscalls.h", "backtrace.h"].map(|name| sources().join(name));
+    let sources = [build.source, "syscalls.h", "backtrace.h", "waits.h"].map(|name| sources().join(name));
     let newest = sources.iter().map(|path| modified(path)).max().flatten();
     if newest.is_none() || modified(&binary) < newest {
         run_compiler(build, &sources[0], &binary)?;

@@ -1,10 +1,11 @@
 //! Programs in Python and Java that were running before the daemon came: their functions show with CPU and waits.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use profiler_tests::java::{compile_java, jdk_tool};
 use profiler_tests::python::Python;
 use profiler_tests::{Daemon, FunctionRow, Hotspots, Workload, host, live_host, poll_until, tell, workload};
 
@@ -40,8 +41,8 @@ fn functions_of_a_running_python_show_with_cpu_and_waits() -> Result<()> {
 #[test]
 fn methods_of_a_running_jvm_show_with_cpu_and_waits() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
-    let Some(classes) = compile_java()? else { return Ok(()) };
-    let mut command = Command::new("java");
+    let Some(classes) = compile_java("Runtime17.java")? else { return Ok(()) };
+    let mut command = Command::new(jdk_tool("java"));
     // A map names compiled methods; what is inlined is a part of its caller there.
     command.args(["-XX:+PreserveFramePointer", "-XX:CompileCommand=quiet"]);
     command.args(["-XX:CompileCommand=dontinline,Runtime17.*", "-Xmx128m", "-cp"]).arg(&classes).arg("Runtime17");
@@ -89,24 +90,10 @@ fn print_rows(hotspots: &Hotspots) {
     }
 }
 
-fn compile_java() -> Result<Option<PathBuf>> {
-    let classes = workload::scratch()?.join("java");
-    let source = workload::sources().join("Runtime17.java");
-    match Command::new("javac").arg("-d").arg(&classes).arg(&source).status() {
-        Ok(status) => {
-            ensure!(status.success(), "javac failed on `{}`", source.display());
-            Ok(Some(classes))
-        }
-        Err(error) => {
-            host::skip(&format!("javac cannot be run: {error}; it is in Debian's package openjdk-17-jdk-headless"));
-            Ok(None)
-        }
-    }
-}
-
 /// The map tells the compiled methods at one moment; the workload prints `ready` when its methods are compiled.
 fn write_java_map(pid: u32) -> Result<()> {
-    let status = Command::new("jcmd").args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status();
+    let status =
+        Command::new(jdk_tool("jcmd")).args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status();
     ensure!(status.context("failed to run jcmd")?.success(), "jcmd could not write the map");
     ensure!(Path::new(&format!("/tmp/perf-{pid}.map")).exists(), "jcmd wrote no map");
     Ok(())

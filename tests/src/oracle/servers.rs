@@ -1,18 +1,15 @@
 //! Redis and PostgreSQL as subjects: servers of their own in folders of their own, asked by their own benchmarks.
 
-use std::fs;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use super::Subject;
 use super::subject::{Begin, End, STEP};
 use crate::host;
+use crate::postgres::PostgresFolder;
 use crate::program::Program;
 use crate::workload::sources;
 
@@ -46,17 +43,8 @@ impl Subject {
 
     /// A PostgreSQL server with a database of its own; `None` after saying why where it is not installed.
     pub fn postgres() -> Result<Option<Self>> {
-        let Some(programs) = postgres_programs() else {
-            host::skip("there is no /usr/lib/postgresql; it comes with Debian's package `postgresql`");
-            return Ok(None);
-        };
-        let server = PostgresFolder::new(programs)?;
-        server.run("initdb", &["--auth=trust", "--username=postgres", "--no-sync", "-D"], &[server.data()])?;
-        let mut command = server.command("postgres");
-        command.args(["-F", "-c", "listen_addresses=", "-c", PRELOADED, "-k"]).arg(server.path());
-        command.arg("-D").arg(server.data());
-        let mut program = Program::start(command)?;
-        program.await_line(STEP, |line| line.contains("ready to accept connections").then_some(()))?;
+        let Some(server) = PostgresFolder::create()? else { return Ok(None) };
+        let program = server.start(&["-c", "listen_addresses=", "-c", PRELOADED])?;
         server.run(
             "pgbench",
             &["-i", "-q", "-s", "2", "-U", "postgres", "-d", "postgres", "-h"],
@@ -74,57 +62,4 @@ fn benchmark(socket: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("redis-benchmark");
     command.arg("-s").arg(socket).arg("-q").args(arguments);
     command
-}
-
-/// The folder of the newest version's programs.
-fn postgres_programs() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin"));
-    versions.filter(|folder| folder.join("initdb").exists() && folder.join("pgbench").exists()).max()
-}
-
-/// The server refuses to run as root, so it runs as a user without rights, who owns the folder.
-struct PostgresFolder {
-    programs: PathBuf,
-    folder: TempDir,
-    user: (u32, u32),
-}
-
-impl PostgresFolder {
-    fn new(programs: PathBuf) -> Result<Self> {
-        let folder = tempfile::tempdir().context("failed to create a folder")?;
-        let user = unprivileged_user()?;
-        chown(folder.path(), Some(user.0), Some(user.1)).context("failed to give the folder away")?;
-        Ok(Self { programs, folder, user })
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn data(&self) -> PathBuf {
-        self.path().join("data")
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.uid(self.user.0).gid(self.user.1).current_dir(self.path()).env("LC_ALL", "C");
-        command
-    }
-
-    fn run(&self, program: &str, arguments: &[&str], paths: &[PathBuf]) -> Result<()> {
-        let mut command = self.command(program);
-        let output = command.args(arguments).args(paths).stdin(Stdio::null()).output();
-        let output = output.with_context(|| format!("failed to run {program}"))?;
-        ensure!(output.status.success(), "{program} failed: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-}
-
-/// The user `nobody` and its group.
-fn unprivileged_user() -> Result<(u32, u32)> {
-    let users = fs::read_to_string("/etc/passwd").context("failed to read `/etc/passwd`")?;
-    let line = users.lines().find(|line| line.starts_with("nobody:")).context("there is no user `nobody`")?;
-    let mut numbers = line.split(':').skip(2).map(str::parse);
-    let mut next = || numbers.next().context("a user has numbers")?.context("they are numbers");
-    Ok((next()?, next()?))
 }

@@ -10,8 +10,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::host;
+use crate::java::{compile_java, jdk_tool};
 use crate::program::Program;
-use crate::workload::{Build, build, scratch, sources};
+use crate::workload::{Build, build, sources};
 
 pub(super) const STEP: Duration = Duration::from_secs(60);
 
@@ -154,24 +155,4 @@ pub fn build_c() -> Result<std::path::PathBuf> {
     let flags = ["-static-pie", "-fomit-frame-pointer", "-fasynchronous-unwind-tables", "-pthread"];
     let compiler = [&["gcc", "-O2", "-g1"][..], &flags].concat();
     build(&Build { source: "stacks.c", output: "stacks-c", compiler: &compiler, libraries: &[] })
-}
-
-/// A tool of the JDK that `JAVA_HOME` names, or else of the one on `PATH`.
-fn jdk_tool(name: &str) -> std::path::PathBuf {
-    let home = std::env::var_os("JAVA_HOME").map(std::path::PathBuf::from);
-    home.map_or_else(|| name.into(), |home| home.join("bin").join(name))
-}
-
-fn compile_java(source: &str) -> Result<Option<std::path::PathBuf>> {
-    let classes = scratch()?.join("java");
-    match Command::new(jdk_tool("javac")).arg("-d").arg(&classes).arg(sources().join(source)).status() {
-        Ok(status) => {
-            ensure!(status.success(), "javac failed on `{source}`");
-            Ok(Some(classes))
-        }
-        Err(error) => {
-            host::skip(&format!("javac cannot be run: {error}; it is in Debian's package openjdk-17-jdk-headless"));
-            Ok(None)
-        }
-    }
 }

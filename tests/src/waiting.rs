@@ -1,0 +1,148 @@
+//! Programs that wait in one known way each: what they say about their waits, and what the daemon says.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::books::Books;
+use crate::daemon::Daemon;
+use crate::ground_truth::Check;
+use crate::program::poll_until;
+use crate::workload::{Workload, scratch};
+
+const STEP: Duration = Duration::from_secs(60);
+
+/// What the daemon must say about the waits of a case.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// The name of the case, as the program knows it.
+    pub case: &'static str,
+    /// The account that has the time, to one per cent: a wait class, or `throttled`.
+    pub class: &'static str,
+    /// What kind of wait of this class it is.
+    pub detail: &'static str,
+    /// Whether what is waited for is told as well: the program says which address, path or pid it is.
+    pub subject: bool,
+    /// Whether the thread has nothing to do meanwhile.
+    pub idle: bool,
+}
+
+/// What the thread of a case says about itself.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its tid.
+    pub thread: u32,
+    /// From the begin of the case to its end.
+    pub life_ns: u64,
+    /// The time in its waits that it neither computed nor queued.
+    pub wait_ns: u64,
+    /// How many there were.
+    pub waits: u64,
+    /// What it waited for; empty if there is no word for it.
+    pub subject: String,
+}
+
+/// A case that has ended, and the daemon's books of its thread.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What should be.
+    pub expected: Expected,
+    /// The process.
+    pub pid: u32,
+    /// The program's books.
+    pub told: Told,
+    /// The daemon's.
+    pub books: Books,
+}
+
+/// A started case.
+pub struct Case {
+    expected: Expected,
+    workload: Workload,
+    /// Its files.
+    _folder: TempDir,
+}
+
+impl Case {
+    /// Starts the program with the name of the case and a folder of its own, on a disk; it prints `ready` before this returns.
+    pub fn start(expected: Expected, mut command: Command) -> Result<Self> {
+        let folder = tempfile::tempdir_in(scratch()?).context("failed to create a folder")?;
+        command.arg(expected.case).arg(folder.path());
+        let workload = Workload::start_command(command).with_context(|| format!("case {}", expected.case))?;
+        Ok(Self { expected, workload, _folder: folder })
+    }
+
+    /// The process that has the thread.
+    pub fn pid(&self) -> u32 {
+        self.workload.pid()
+    }
+
+    /// Waits for the end of the case and for books of the daemon that have all of it.
+    fn finish(mut self, daemon: &Daemon) -> Result<Outcome> {
+        let line = self.workload.await_json(STEP)?.context("the case was not reported")?;
+        let told = Told::parse(&line).with_context(|| line.to_string())?;
+        let pid = self.pid();
+        let books = await_books(daemon, pid, &told)?;
+        Ok(Outcome { expected: self.expected, pid, told, books })
+    }
+}
+
+/// Runs cases at once, each in a process that is selected by its pid.
+pub fn run_together(daemon: &Daemon, mut cases: Vec<Case>) -> Result<Vec<Outcome>> {
+    for case in &cases {
+        daemon.select(&format!("pid:{}", case.pid()))?;
+        daemon.await_selected(case.pid())?;
+    }
+    cases.iter_mut().try_for_each(|case| case.workload.go())?;
+    let finish = |case: Case| {
+        let name = case.expected.case;
+        case.finish(daemon).with_context(|| format!("case {name}"))
+    };
+    cases.into_iter().map(finish).collect()
+}
+
+impl Told {
+    fn parse(line: &Value) -> Result<Self> {
+        let number = |key: &str| line[key].as_u64().with_context(|| format!("no `{key}`"));
+        Ok(Self {
+            thread: number("thread")? as u32,
+            life_ns: number("life_ns")?,
+            wait_ns: number("wait_ns")?,
+            waits: number("waits")?,
+            subject: line["subject"].as_str().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+/// The thread lives a little longer than it says.
+fn await_books(daemon: &Daemon, pid: u32, told: &Told) -> Result<Books> {
+    let query = format!("&pid={pid}&thread={}", told.thread);
+    let complete = || {
+        let row = daemon.breakdown(&query)?.into_iter().find(|row| row.pid == pid);
+        Ok(row.filter(|books| books.sum() >= told.life_ns))
+    };
+    poll_until(STEP, complete)
+        .with_context(|| format!("the books do not have all of {told:?}: {:?}", daemon.breakdown(&query)))
+}
+
+impl Outcome {
+    /// The class's total against the program's own books; while the hypervisor holds a CPU the two may part.
+    pub fn check_total(&self, part: f64) -> Check {
+        let found = match self.expected.class {
+            "throttled" => self.books.throttled + self.books.runq,
+            class => self.books.waited(class),
+        };
+        let parted = (self.books.steal as f64 * part) as u64;
+        Check::new(self.expected.case, self.told.wait_ns, found, part, parted)
+    }
+
+    /// Every class that has time, for the reader of a failure.
+    pub fn describe(&self) -> String {
+        let waits = self.books.wait.iter().filter(|(_, ns)| **ns > 0);
+        let waits: Vec<_> = waits.map(|(class, ns)| format!("{class} {:.3}", *ns as f64 / 1e6)).collect();
+        format!("{} waits; {} ms", self.told.waits, waits.join(" "))
+    }
+}
