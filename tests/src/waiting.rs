@@ -28,6 +28,8 @@ pub struct Expected {
     pub subject: bool,
     /// Whether the thread has nothing to do meanwhile.
     pub idle: bool,
+    /// Whether the thread also computes within what it measures, so that what the hypervisor takes is in its books.
+    pub computes: bool,
 }
 
 /// What the thread of a case says about itself.
@@ -136,13 +138,17 @@ impl Outcome {
             class => self.books.waited(class),
         };
         let parted = (self.books.steal as f64 * part) as u64;
-        Check::new(self.expected.case, self.told.wait_ns, found, part, parted)
+        let stolen = if self.expected.computes { self.books.steal } else { 0 };
+        Check::new(self.expected.case, self.told.wait_ns.saturating_sub(stolen), found, part, parted)
     }
 
     /// Every class that has time, for the reader of a failure.
     pub fn describe(&self) -> String {
         let waits = self.books.wait.iter().filter(|(_, ns)| **ns > 0);
         let waits: Vec<_> = waits.map(|(class, ns)| format!("{class} {:.3}", *ns as f64 / 1e6)).collect();
-        format!("{} waits; {} ms", self.told.waits, waits.join(" "))
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let Books { cpu, runq, steal, .. } = self.books;
+        let others = format!("cpu {:.3} runq {:.3} steal {:.3}", ms(cpu), ms(runq), ms(steal));
+        format!("{} waits; {others} {} ms", self.told.waits, waits.join(" "))
     }
 }

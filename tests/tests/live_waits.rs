@@ -19,7 +19,7 @@ const PART: f64 = 0.01;
 const AT_ONCE: usize = 12;
 
 const fn wait(case: &'static str, class: &'static str, detail: &'static str) -> Expected {
-    Expected { case, class, detail, subject: false, idle: false }
+    Expected { case, class, detail, subject: false, idle: false, computes: false }
 }
 
 /// The detail has a subject, which the program says.
@@ -29,6 +29,10 @@ const fn on(expected: Expected) -> Expected {
 
 const fn idle(expected: Expected) -> Expected {
     Expected { idle: true, ..expected }
+}
+
+const fn computing(expected: Expected) -> Expected {
+    Expected { computes: true, ..expected }
 }
 
 const DISK: &[Expected] = &[
@@ -138,7 +142,7 @@ const PYTHON: &[Expected] = &[
     wait("asyncio_sleep", "poll", "timer"),
 ];
 
-const GIL: &[Expected] = &[wait("py_gil", "lock", "gil")];
+const GIL: &[Expected] = &[computing(wait("py_gil", "lock", "gil"))];
 
 const REDIS: &[Expected] = &[on(wait("redis", "net", "receive"))];
 
@@ -184,12 +188,14 @@ fn waits_for_children_and_time_are_told() -> Result<()> {
 fn a_thread_frozen_by_either_version_of_the_cgroup_is_told() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     match Cgroup::of_second_version()? {
-        Some(cgroup) => check_in(cgroup.folder(), "waits_process", wait("frozen", "other", "frozen"))?,
+        Some(cgroup) => check_in(cgroup.folder(), "waits_process", computing(wait("frozen", "other", "frozen")))?,
         None => skip("there is no cgroup of the second version"),
     }
     let cgroup = Cgroup::with_controller("freezer");
     match cgroup.ok().filter(|cgroup| !cgroup.is_of_second_version()) {
-        Some(cgroup) => check_in(cgroup.folder(), "waits_process", wait("frozen_by_freezer", "other", "frozen")),
+        Some(cgroup) => {
+            check_in(cgroup.folder(), "waits_process", computing(wait("frozen_by_freezer", "other", "frozen")))
+        }
         None => Ok(tell("NOT RUN: this host has no freezer of the first version")),
     }
 }
@@ -207,7 +213,7 @@ fn waits_for_memory_to_be_reclaimed_are_told() -> Result<()> {
     let cgroup = Cgroup::with_controller("memory")?;
     let limit = if cgroup.is_of_second_version() { "memory.high" } else { "memory.limit_in_bytes" };
     cgroup.set(limit, "16777216")?;
-    check_in(cgroup.folder(), "waits_disk", wait("reclaim", "kernel", "reclaim"))
+    check_in(cgroup.folder(), "waits_disk", computing(wait("reclaim", "kernel", "reclaim")))
 }
 
 #[test]

@@ -1,9 +1,9 @@
-// Waits of Rust's standard library: one case per run, in a thread of its own that keeps the books of its waits.
-//
-//   waits-rs CASE [FOLDER]
-//
-// Prints `ready PID`, waits for a line on standard input, runs the case in a thread and prints a line of JSON. `done` follows.
-// It ends with its input.
+//! Waits of Rust's standard library: one case per run, in a thread of its own that keeps the books of its waits.
+//!
+//!   waits-rs CASE [FOLDER]
+//!
+//! Prints `ready PID`, waits for a line on standard input, runs the case in a thread and prints a line of JSON. `done` follows.
+//! It ends with its input.
 use std::fs::File;
 use std::io::{stdin, Read};
 use std::os::unix::fs::FileExt;

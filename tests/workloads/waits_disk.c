@@ -179,17 +179,23 @@ static void change_maps(void) {
 // The program is in a cgroup with less memory than the file has: what it writes must reach the disk to make room.
 static void prepare_limited(void) {
     char procs[512];
-    write_file();
     snprintf(procs, sizeof procs, "%s/cgroup.procs", getenv("WAITS_CGROUP"));
     int group = must(open(procs, O_WRONLY | O_CLOEXEC));
     must(write(group, "0", 1));
     close(group);
+    write_file();
 }
 
 static void write_much(void) {
     map = must(mmap(0, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
-    while (runs())
-        WAIT((memset(map + next_block(), (int)waits, BLOCK_BYTES), 0));
+    for (long at = 0; runs(); at = (at + BLOCK_BYTES) % FILE_BYTES) {
+        if (at == 0) {
+            // Nothing to read back: a page that was never written is made, not read.
+            must(ftruncate(file, 0));
+            must(ftruncate(file, FILE_BYTES));
+        }
+        WAIT((memset(map + at, 7, BLOCK_BYTES), 0));
+    }
 }
 
 static const struct wait_case cases[] = {
