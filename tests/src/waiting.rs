@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::books::Books;
+use crate::books::{Books, ByName};
 use crate::daemon::Daemon;
 use crate::ground_truth::Check;
 use crate::program::poll_until;
@@ -24,7 +24,7 @@ pub struct Expected {
     pub class: &'static str,
     /// What kind of wait of this class it is.
     pub detail: &'static str,
-    /// Whether what is waited for is told as well: the program says which address, path or pid it is.
+    /// Whether what is waited for is told as well: the program says which address, port, path or pid it is.
     pub subject: bool,
     /// Whether the thread has nothing to do meanwhile.
     pub idle: bool,
@@ -58,6 +58,8 @@ pub struct Outcome {
     pub told: Told,
     /// The daemon's.
     pub books: Books,
+    /// The daemon's details of waits, as `class/detail`, in nanoseconds.
+    pub details: ByName,
 }
 
 /// A started case.
@@ -82,13 +84,10 @@ impl Case {
         self.workload.pid()
     }
 
-    /// Waits for the end of the case and for books of the daemon that have all of it.
-    fn finish(mut self, daemon: &Daemon) -> Result<Outcome> {
+    /// Waits for the end of the case.
+    fn await_end(&mut self) -> Result<Told> {
         let line = self.workload.await_json(STEP)?.context("the case was not reported")?;
-        let told = Told::parse(&line).with_context(|| line.to_string())?;
-        let pid = self.pid();
-        let books = await_books(daemon, pid, &told)?;
-        Ok(Outcome { expected: self.expected, pid, told, books })
+        Told::parse(&line).with_context(|| line.to_string())
     }
 }
 
@@ -99,11 +98,38 @@ pub fn run_together(daemon: &Daemon, mut cases: Vec<Case>) -> Result<Vec<Outcome
         daemon.await_selected(case.pid())?;
     }
     cases.iter_mut().try_for_each(|case| case.workload.go())?;
-    let finish = |case: Case| {
-        let name = case.expected.case;
-        case.finish(daemon).with_context(|| format!("case {name}"))
+    let end = |case: &mut Case| case.await_end().with_context(|| format!("case {}", case.expected.case));
+    let told = cases.iter_mut().map(end).collect::<Result<Vec<_>>>()?;
+    await_windows(daemon)?;
+    let outcome = |(case, told): (&Case, Told)| read_outcome(daemon, case, told);
+    cases.iter().zip(told).map(outcome).collect()
+}
+
+/// Waits until what was captured up to now is in windows that are closed and named.
+fn await_windows(daemon: &Daemon) -> Result<()> {
+    let closed = || {
+        let metrics = daemon.get_text("/metrics")?.text();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("profilerd_windows_total ")?.trim().parse().ok());
+        count.with_context(|| format!("no count of windows in {metrics}"))
     };
-    cases.into_iter().map(finish).collect()
+    let first: f64 = closed()?;
+    poll_until(STEP, || Ok((closed()? >= first + 2.0).then_some(())))
+}
+
+/// The daemon's books of the thread of a case that has ended.
+fn read_outcome(daemon: &Daemon, case: &Case, told: Told) -> Result<Outcome> {
+    let pid = case.pid();
+    let query = format!("&pid={pid}&thread={}", told.thread);
+    let row = daemon.breakdown(&query)?.into_iter().find(|row| row.pid == pid);
+    let books = row.with_context(|| format!("{}: the breakdown has no row for {told:?}", case.expected.case))?;
+    let rows = daemon.json(&format!("/api/v1/hotspots?last=1h&by=thread&idle=show&limit=1000{query}"))?;
+    let mut details = ByName::new();
+    for row in rows["rows"].as_array().context("hotspots have no rows")? {
+        for (label, ns) in row["wait_detail_ns"].as_object().into_iter().flatten() {
+            *details.entry(label.clone()).or_default() += ns.as_u64().context("a detail is a count")?;
+        }
+    }
+    Ok(Outcome { expected: case.expected, pid, told, books, details })
 }
 
 impl Told {
@@ -119,17 +145,6 @@ impl Told {
     }
 }
 
-/// The thread lives a little longer than it says.
-fn await_books(daemon: &Daemon, pid: u32, told: &Told) -> Result<Books> {
-    let query = format!("&pid={pid}&thread={}", told.thread);
-    let complete = || {
-        let row = daemon.breakdown(&query)?.into_iter().find(|row| row.pid == pid);
-        Ok(row.filter(|books| books.sum() >= told.life_ns))
-    };
-    poll_until(STEP, complete)
-        .with_context(|| format!("the books do not have all of {told:?}: {:?}", daemon.breakdown(&query)))
-}
-
 impl Outcome {
     /// The class's total against the program's own books; while the hypervisor holds a CPU the two may part.
     pub fn check_total(&self, part: f64) -> Check {
@@ -142,13 +157,31 @@ impl Outcome {
         Check::new(self.expected.case, self.told.wait_ns.saturating_sub(stolen), found, part, parted)
     }
 
+    /// The detail's time against the same; `None` if the class says all.
+    pub fn check_detail(&self, part: f64) -> Option<Check> {
+        let Expected { class, detail, .. } = self.expected;
+        let label = format!("{class}/{detail}");
+        let total = self.check_total(part);
+        let found = self.details.get(&label).copied().unwrap_or(0);
+        let check = Check { what: format!("  {label}"), found, ..total };
+        (!detail.is_empty()).then_some(check)
+    }
+
+    /// The idle time against the same, or against none.
+    pub fn check_idle(&self, part: f64) -> Check {
+        let total = self.check_total(part);
+        let expected = if self.expected.idle { total.expected } else { 0 };
+        Check { what: "  idle".into(), expected, found: self.books.idle, ..total }
+    }
+
     /// Every class that has time, for the reader of a failure.
     pub fn describe(&self) -> String {
         let waits = self.books.wait.iter().filter(|(_, ns)| **ns > 0);
         let waits: Vec<_> = waits.map(|(class, ns)| format!("{class} {:.3}", *ns as f64 / 1e6)).collect();
         let ms = |ns: u64| ns as f64 / 1e6;
         let Books { cpu, runq, steal, .. } = self.books;
+        let details: Vec<_> = self.details.iter().map(|(label, ns)| format!("{label} {:.3}", ms(*ns))).collect();
         let others = format!("cpu {:.3} runq {:.3} steal {:.3}", ms(cpu), ms(runq), ms(steal));
-        format!("{} waits; {others} {} ms", self.told.waits, waits.join(" "))
+        format!("{} waits; {others} {} ms; {}", self.told.waits, waits.join(" "), details.join(", "))
     }
 }

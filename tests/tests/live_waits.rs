@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use profiler_tests::cgroup::Cgroup;
 use profiler_tests::database::Database;
+use profiler_tests::ground_truth::Check;
 use profiler_tests::host::skip;
 use profiler_tests::java::{compile_java, jdk_tool};
 use profiler_tests::waiting::{Case, Expected, Outcome, run_together};
@@ -17,6 +18,21 @@ const PART: f64 = 0.01;
 
 /// How many cases run at once: most of them wait most of the time.
 const AT_ONCE: usize = 12;
+
+/// What only the functions on the stack would tell, and no rule reads yet: shown, and wrong as soon as it is told.
+const UNTOLD: &[&str] = &[
+    "barrier",
+    "condition",
+    "semaphore",
+    "rust_rwlock",
+    "rust_condition",
+    "rust_barrier",
+    "java_monitor",
+    "java_wait",
+    "java_sleep",
+    "java_queue",
+    "java_worker",
+];
 
 const fn wait(case: &'static str, class: &'static str, detail: &'static str) -> Expected {
     Expected { case, class, detail, subject: false, idle: false, computes: false }
@@ -53,10 +69,10 @@ const NET: &[Expected] = &[
     on(wait("send", "net", "send")),
     on(wait("connect", "net", "connect")),
     idle(on(wait("receive_request", "net", "request"))),
-    idle(wait("accept", "net", "accept")),
+    idle(on(wait("accept", "net", "accept"))),
     on(wait("receive_datagrams", "net", "receive")),
     wait("receive_netlink", "net", "receive"),
-    idle(wait("epoll_listen", "poll", "listen")),
+    idle(on(wait("epoll_listen", "poll", "listen"))),
     idle(on(wait("epoll_request", "poll", "request"))),
     on(wait("epoll_reply", "poll", "reply")),
     wait("epoll_eventfd", "poll", "handoff"),
@@ -135,7 +151,7 @@ const PYTHON: &[Expected] = &[
     wait("py_subprocess", "child", "exit"),
     on(wait("py_http", "net", "receive")),
     on(wait("py_receive", "net", "receive")),
-    idle(wait("asyncio_listen", "poll", "listen")),
+    idle(on(wait("asyncio_listen", "poll", "listen"))),
     idle(on(wait("asyncio_request", "poll", "request"))),
     on(wait("asyncio_client", "poll", "reply")),
     wait("asyncio_executor", "poll", "handoff"),
@@ -300,14 +316,25 @@ fn check_cases(cases: &[Expected], at_once: usize, start: impl Fn(Expected) -> R
         let started = batch.iter().map(|expected| start(*expected)).collect::<Result<_>>()?;
         outcomes.extend(run_together(&daemon, started)?);
     }
-    ensure_none(outcomes.iter().flat_map(check).collect())
+    ensure_none(outcomes.iter().filter_map(check).collect())
 }
 
 /// What is wrong with a case.
-fn check(outcome: &Outcome) -> Vec<String> {
-    let total = outcome.check_total(PART);
-    tell(&format!("{total}; {}", outcome.describe()));
-    if total.passes() { Vec::new() } else { vec![format!("{total}; {}", outcome.describe())] }
+fn check(outcome: &Outcome) -> Option<String> {
+    let checks = [Some(outcome.check_total(PART)), outcome.check_detail(PART), Some(outcome.check_idle(PART))];
+    let checks: Vec<_> = checks.into_iter().flatten().collect();
+    checks.iter().for_each(|check| tell(&check.to_string()));
+    let case = outcome.expected.case;
+    let wrong: Vec<_> = checks.iter().filter(|check| !check.passes()).map(Check::to_string).collect();
+    match (wrong.is_empty(), UNTOLD.contains(&case)) {
+        (true, false) => None,
+        (true, true) => Some(format!("{case} is told: it is untold no longer")),
+        (false, true) => {
+            tell(&format!("UNTOLD: {case}: {}", outcome.describe()));
+            None
+        }
+        (false, false) => Some(format!("{case}: {}\n{}", wrong.join("\n"), outcome.describe())),
+    }
 }
 
 fn ensure_none(problems: Vec<String>) -> Result<()> {

@@ -43,7 +43,7 @@ static void print_address(char *text, size_t size, const union address *shown) {
                  ntohs(shown->six.sin6_port));
 }
 
-// The other end of a connection is what is waited for.
+// The other end of a connection is what is waited for; for a server, its own port.
 static void say_peer(int fd) {
     union address peer;
     socklen_t size = sizeof peer;
@@ -57,7 +57,7 @@ static void listen_on(int family, int backlog) {
     must(bind(listener, &address.any, length));
     must(listen(listener, backlog));
     must(getsockname(listener, &address.any, &length));
-    print_address(subject, sizeof subject, &address);
+    say_subject("port %d", ntohs(address.four.sin_port));
 }
 
 static int connected(void) {
@@ -164,6 +164,7 @@ static void prepare_connect(void) {
     start_other(accept_late);
     connected();
     client = must(socket(AF_INET, SOCK_STREAM, 0));
+    print_address(subject, sizeof subject, &address);
 }
 
 static void connect_late(void) {
@@ -186,7 +187,6 @@ static void prepare_server(void) {
     listen_on(AF_INET, 8);
     start_other(ask);
     accepted = must(accept(listener, 0, 0));
-    say_peer(accepted);
 }
 
 static void receive_request(void) {

@@ -365,10 +365,9 @@ def prepare_listener(client):
 
 
 async def serve_requests(listener, seconds):
-    peers = set()
+    port = listener.getsockname()[1]
 
     async def serve(reader, writer):
-        peers.add(writer.get_extra_info("peername"))
         while await reader.read(10):
             writer.write(b"x")
             await writer.drain()
@@ -377,7 +376,7 @@ async def serve_requests(listener, seconds):
     server = await asyncio.start_server(serve, sock=listener)
     await asyncio.sleep(seconds)
     server.close()
-    return address_text(peers.pop()) if len(peers) == 1 else ""
+    return "port %d" % port
 
 
 def asyncio_server(books, listener):
