@@ -177,30 +177,50 @@ def take_tasks(books, tasks):
             tasks.get()
 
 
-def join_threads(books, _):
-    while books.runs():
-        thread = threading.Thread(target=time.sleep, args=(PAUSE,))
+def prepare_join():
+    """Threads that end one after the other, once they are told to begin: starting one waits for it, too."""
+    begun = threading.Event()
+
+    def live(seconds):
+        begun.wait()
+        time.sleep(seconds)
+
+    threads = [threading.Thread(target=live, args=(number * PAUSE,)) for number in range(1, 81)]
+    for thread in threads:
         thread.start()
+    return begun, threads
+
+
+def join_threads(books, prepared):
+    begun, threads = prepared
+    begun.set()
+    for thread in threads:
         with books:
             thread.join()
 
 
-def prepare_gil():
-    def compute():
-        value = 1
-        while True:
-            for _ in range(20000):
-                value = (value * 31 + 7) % 65521
-
-    threading.Thread(target=compute, daemon=True).start()
+def compute(goes_on):
+    value = 1
+    while goes_on():
+        for _ in range(20000):
+            value = (value * 31 + 7) % 65521
 
 
 def compete(books, _):
-    value = 1
+    """Computes by itself first, so that its stack is known; then beside another, as long as it measures."""
+    end = time.thread_time() + 0.05
+    compute(lambda: time.thread_time() < end)
+    begun, over = threading.Event(), []
+
+    def run():
+        begun.wait()
+        compute(lambda: not over)
+
+    threading.Thread(target=run, daemon=True).start()
     books.begin()
-    while books.runs():
-        for _ in range(20000):
-            value = (value * 31 + 7) % 65521
+    begun.set()
+    compute(books.runs)
+    over.append(True)
     books.end()
 
 
@@ -214,9 +234,10 @@ def sleep(books, _):
 
 
 def run_programs(books, _):
+    """The parent also waits for each child to run its program, which is a wait of another kind, but short."""
     while books.runs():
         with books:
-            subprocess.run(["sleep", "0.05"])
+            subprocess.run(["sleep", "0.4"])
 
 
 def answer_slowly(listener, answer):
@@ -364,23 +385,30 @@ def prepare_listener(client):
     return listener
 
 
-async def serve_requests(listener, seconds):
-    port = listener.getsockname()[1]
+async def serve_requests(listener, books):
+    """Ends with a request, not by a timer, which the loop would wait for as well."""
+    port, over = listener.getsockname()[1], asyncio.Event()
 
     async def serve(reader, writer):
         while await reader.read(10):
             writer.write(b"x")
             await writer.drain()
+            end_in_time()
         writer.close()
+        end_in_time()
+
+    def end_in_time():
+        if not books.runs():
+            over.set()
 
     server = await asyncio.start_server(serve, sock=listener)
-    await asyncio.sleep(seconds)
+    await over.wait()
     server.close()
     return "port %d" % port
 
 
 def asyncio_server(books, listener):
-    return run_loop(books, serve_requests(listener, SECONDS))
+    return run_loop(books, serve_requests(listener, books))
 
 
 async def ask_server(books, address):
@@ -420,8 +448,8 @@ CASES = {
     "py_condition": (prepare_condition, await_condition),
     "py_event": (prepare_event, await_event),
     "py_queue": (prepare_queue, take_tasks),
-    "py_join": (None, join_threads),
-    "py_gil": (prepare_gil, compete),
+    "py_join": (prepare_join, join_threads),
+    "py_gil": (None, compete),
     "py_sleep": (None, sleep),
     "py_subprocess": (None, run_programs),
     "py_http": (prepare_http, ask_http),
