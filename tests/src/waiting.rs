@@ -60,6 +60,8 @@ pub struct Outcome {
     pub books: Books,
     /// The daemon's details of waits, as `class/detail`, in nanoseconds.
     pub details: ByName,
+    /// Whom or what its waits of the expected detail were for, in nanoseconds.
+    pub subjects: ByName,
 }
 
 /// A started case.
@@ -129,7 +131,22 @@ fn read_outcome(daemon: &Daemon, case: &Case, told: Told) -> Result<Outcome> {
             *details.entry(label.clone()).or_default() += ns.as_u64().context("a detail is a count")?;
         }
     }
-    Ok(Outcome { expected: case.expected, pid, told, books, details })
+    let subjects = read_subjects(daemon, &query, &case.expected.label())?;
+    Ok(Outcome { expected: case.expected, pid, told, books, details, subjects })
+}
+
+fn read_subjects(daemon: &Daemon, query: &str, label: &str) -> Result<ByName> {
+    let answer = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&limit=1000{query}"))?;
+    let rows = answer["rows"].as_array().context("hotspots have no rows")?;
+    let of_label = rows.iter().filter(|row| row["function"] == label);
+    Ok(of_label.filter_map(|row| Some((row["waits_for"].as_str()?.to_owned(), row["total_ns"].as_u64()?))).collect())
+}
+
+impl Expected {
+    /// Class and detail, as the daemon names them.
+    fn label(&self) -> String {
+        format!("{}/{}", self.class, self.detail)
+    }
 }
 
 impl Told {
@@ -159,12 +176,20 @@ impl Outcome {
 
     /// The detail's time against the same; `None` if the class says all.
     pub fn check_detail(&self, part: f64) -> Option<Check> {
-        let Expected { class, detail, .. } = self.expected;
-        let label = format!("{class}/{detail}");
+        let label = self.expected.label();
         let total = self.check_total(part);
         let found = self.details.get(&label).copied().unwrap_or(0);
         let check = Check { what: format!("  {label}"), found, ..total };
-        (!detail.is_empty()).then_some(check)
+        (!self.expected.detail.is_empty()).then_some(check)
+    }
+
+    /// The time of the subject the program says against the same; `None` if there is none to tell.
+    pub fn check_subject(&self, part: f64) -> Option<Check> {
+        let subject = &self.told.subject;
+        let total = self.check_total(part);
+        let found = self.subjects.iter().filter(|(name, _)| name.contains(subject)).map(|(_, ns)| ns).sum();
+        let check = Check { what: format!("  for {subject}"), found, ..total };
+        self.expected.subject.then_some(check)
     }
 
     /// The idle time against the same, or against none.
@@ -183,5 +208,6 @@ impl Outcome {
         let details: Vec<_> = self.details.iter().map(|(label, ns)| format!("{label} {:.3}", ms(*ns))).collect();
         let others = format!("cpu {:.3} runq {:.3} steal {:.3}", ms(cpu), ms(runq), ms(steal));
         format!("{} waits; {others} {} ms; {}", self.told.waits, waits.join(" "), details.join(", "))
+            + &format!("; for {:?}", self.subjects.keys())
     }
 }

@@ -13,6 +13,7 @@ import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
@@ -241,8 +242,11 @@ public final class Waits {
     /** The only worker of a pool: it waits from the end of a task to the begin of the next. */
     private static String runPool(long lengthNs) throws Exception {
         ExecutorService pool = Executors.newFixedThreadPool(1);
-        Books books = pool.submit(() -> new Books(lengthNs)).get();
-        pool.submit(books::begin).get();
+        Books books = pool.submit(() -> {
+            Books opened = new Books(lengthNs);
+            opened.begin();
+            return opened;
+        }).get();
         while (books.runs()) {
             Thread.sleep(PAUSE_MS);
             pool.submit(() -> {
@@ -250,9 +254,12 @@ public final class Waits {
                 books.begin();
             }).get();
         }
-        pool.submit(books::end).get();
+        Future<String> report = pool.submit(() -> {
+            books.end();
+            return books.report("");
+        });
         pool.shutdown();
-        return books.report("");
+        return report.get();
     }
 
     private static final Map<String, Case> CASES = Map.of("java_monitor", Waits::enterMonitor, "java_lock", Waits::enterLock,

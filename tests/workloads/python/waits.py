@@ -333,16 +333,24 @@ def ask_postgres(books, opened):
 def run_pool():
     """The only worker of a pool: it waits from the end of a task to the begin of the next."""
     pool = concurrent.futures.ThreadPoolExecutor(1)
-    books = pool.submit(Books).result()
-    begun = time.monotonic_ns()
-    thread = pool.submit(threading.get_native_id).result()
-    pool.submit(books.begin).result()
+    books, thread, begun = pool.submit(open_books).result()
     while books.runs():
         time.sleep(PAUSE)
         pool.submit(count_wait, books).result()
-    pool.submit(books.end).result()
-    pool.submit(report, thread, begun, books, "").result()
+    pool.submit(close_books, books, thread, begun)
     pool.shutdown()
+
+
+def open_books():
+    books = Books()
+    begun, thread = time.monotonic_ns(), threading.get_native_id()
+    books.begin()
+    return books, thread, begun
+
+
+def close_books(books, thread, begun):
+    books.end()
+    report(thread, begun, books, "")
 
 
 def count_wait(books):
