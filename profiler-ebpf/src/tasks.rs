@@ -147,15 +147,14 @@ pub fn visit(context: *mut IterContext) {
         return;
     }
     let wanted = selection::is_wanted(task);
-    match threads::find(task) {
-        Some(thread) if wanted => report(meta, task, thread),
-        Some(thread) => close(task, thread),
-        None if wanted => {
-            if let Some(thread) = seed(task) {
-                report(meta, task, thread);
-            }
-        }
-        None => {}
+    let thread = match threads::find(task) {
+        Some(thread) if !wanted => return close(task, thread),
+        None if wanted => seed(task),
+        known => known,
+    };
+    // In one place, so that the verifier follows it once.
+    if let Some(thread) = thread {
+        report(meta, task, thread);
     }
 }
 
