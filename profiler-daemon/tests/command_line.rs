@@ -32,7 +32,7 @@ fn bad_usage_ends_with_two_and_one_line_that_says_what_to_write() {
         ),
         (
             &["hotspots", "--all", "--by", "color"],
-            "failed to read the flags: `color` is not a value of `by`; write function, line, file, thread or process",
+            "failed to read the flags: `color` is not a value of `by`; write function, line, file, thread, process or wait",
         ),
         (
             &["hotspots", "--all", "--columns", "few"],
