@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use crate::stacks::Place;
 
+/// The threads of the reference program that wait at several lines.
+pub const MOVING: [&str; 8] =
+    ["condition", "contend", "idle_loop", "metronome", "receive_with_timeout", "slot", "sort", "worker"];
+
 /// How many frames of a thread `faulthandler` prints at most.
 const PRINTED: usize = 100;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::interpreter::{Interpreter, check_each};
-use profiler_tests::python_truth::{ThreadTruth, parse_threads, parse_truth};
+use profiler_tests::python_truth::{MOVING, ThreadTruth, parse_threads, parse_truth};
 use profiler_tests::stacks::{Sample, samples_of};
 use profiler_tests::{Daemon, Workload, live_host, tell, workload};
 
@@ -24,9 +24,6 @@ const COVERED: f64 = 0.995;
 const EXACT: f64 = 0.98;
 /// The same of threads that also pass through other lines, most of which no look meets.
 const EXACT_OF_MOVING: f64 = 0.5;
-/// Those threads.
-const MOVING: [&str; 8] =
-    ["condition", "contend", "idle_loop", "metronome", "receive_with_timeout", "slot", "sort", "worker"];
 
 #[test]
 fn stacks_of_every_python_are_those_its_faulthandler_tells() -> Result<()> {
