@@ -10,6 +10,7 @@ mod host;
 mod jdk;
 mod need;
 mod python;
+mod qemu;
 mod repository;
 mod verbs;
 mod vm;

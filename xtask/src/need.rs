@@ -1,7 +1,7 @@
 //! What each ring of building and testing needs, how it is found, and where it comes from.
 use crate::bpf_toolchain::{self, BPF_LINKER_VERSION, Compiler};
 use crate::command::{Command, find_program};
-use crate::{apt, jdk, python};
+use crate::{apt, jdk, python, qemu};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -154,8 +154,8 @@ pub(crate) const NEEDS: &[Need] = &[
     Need {
         name: "qemu for x86-64",
         rings: &[Ring::Vm],
-        find: || find_shown("qemu-system-x86_64"),
-        install: || apt::install(&["qemu-system-x86"]),
+        find: || qemu::find().map(|path| path.display().to_string()),
+        install: qemu::install,
         elsewhere: "install qemu-system-x86_64",
     },
     Need {

@@ -39,6 +39,17 @@ impl BuildEbpf {
         Self { check: false, out: Some(dir) }
     }
 
+    /// Whether the objects in `dir` hold the programs of the committed ones.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) fn are_committed(dir: &Path) -> Result<bool> {
+        VARIANTS.iter().try_fold(true, |so_far, (_, name)| {
+            let likeness = bpf_object::compare(&dir.join(name), &repository::prebuilt().join(name))?;
+            Ok(so_far && likeness != Likeness::Different)
+        })
+    }
+
     /// Builds or checks.
     pub(crate) fn run(self) -> Result<()> {
         if self.check {

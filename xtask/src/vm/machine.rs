@@ -1,6 +1,7 @@
 //! One boot: qemu without acceleration, the console on its standard output, and what the steps reported there.
 use super::Initramfs;
 use crate::command::{Command, find_program};
+use crate::qemu;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::time::Duration;
@@ -78,7 +79,7 @@ pub(crate) fn boot(image: &Path, mut files: Initramfs, steps: &[Step], dir: &Pat
 }
 
 fn qemu(image: &Path, initramfs: &Path) -> Command {
-    Command::new("qemu-system-x86_64")
+    qemu::command()
         .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", &MEMORY_MIB.to_string()])
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", "none"])
         .arg("-kernel")
