@@ -19,9 +19,11 @@ mod threads;
 mod user_stack;
 mod waits;
 
+use core::ffi::c_void;
+
 use aya_ebpf::bindings::task_struct;
-use aya_ebpf::macros::{btf_tracepoint, kprobe, perf_event};
-use aya_ebpf::programs::{BtfTracePointContext, PerfEventContext, ProbeContext};
+use aya_ebpf::macros::{btf_tracepoint, fentry, kprobe, perf_event};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, PerfEventContext, ProbeContext};
 use profiler_common::record::{STACK_OFF_CPU, STACK_ON_CPU, control};
 
 use crate::task::Task;
@@ -92,6 +94,13 @@ fn task_rename(context: BtfTracePointContext) -> i32 {
     if maps::control(control::REPORT_EXEC) {
         tasks::renamed(Task::new(context.arg::<*mut task_struct>(0)), context.arg::<u64>(1));
     }
+    0
+}
+
+/// Memory was mapped, or what may be done with it was changed.
+#[fentry(function = "perf_event_mmap")]
+fn perf_event_mmap(context: FEntryContext) -> i32 {
+    code::mapped(context.arg::<*const c_void>(0) as u64);
     0
 }
 

@@ -66,6 +66,8 @@ pub struct Features {
     pub probe: Option<String>,
     /// Whether the kernel announces renamed threads.
     pub has_task_rename: bool,
+    /// Whether a function can be followed that sees code being mapped.
+    pub sees_mapped_code: bool,
 }
 
 impl Features {
@@ -90,10 +92,12 @@ impl Features {
             has_sched_exit: btf.has_tracepoint("sched_exit_tp"),
             probe: symbols.finish_task_switch.clone().filter(|_| has_kprobes()),
             has_task_rename: btf.has_tracepoint("task_rename"),
+            sees_mapped_code: symbols.has_perf_event_mmap,
         };
         features.choose_variant(variant, version)?;
         features.choose_switch_in(switch_in)?;
         features.note_absent_fields();
+        features.note_mapped_code();
         features.note_hidden_symbols(&symbols);
         Ok(features)
     }
@@ -157,6 +161,23 @@ impl Features {
         if absent("TASK_IN_MEMSTALL") {
             self.fallbacks.push("waits for memory to be reclaimed show as other waits (no CONFIG_PSI)".to_owned());
         }
+    }
+
+    /// Without the fields of a mapping, the function would be of no use.
+    fn note_mapped_code(&mut self) {
+        let lacks_fields = self.offsets.absent.iter().any(|name| name.starts_with("AREA_"));
+        if lacks_fields || !self.sees_mapped_code {
+            self.miss_mapped_code("the kernel lacks the function or its fields");
+        }
+    }
+
+    /// Code being mapped cannot be followed.
+    pub(super) fn miss_mapped_code(&mut self, reason: &str) {
+        self.sees_mapped_code = false;
+        self.fallbacks.push(format!(
+            "a library loaded where another was unloaded counts as that one until the mappings of its process are read again \
+             (perf_event_mmap cannot be followed: {reason})"
+        ));
     }
 
     fn note_hidden_symbols(&mut self, symbols: &KernelSymbols) {

@@ -63,6 +63,10 @@ const FIELDS: &[Row] = &[
     ("EVENT_FILE", "epitem", &["ffd", "file"], Optional),
     ("INODE_DEVICE", "inode", &["i_rdev"], Required),
     ("INODE_NUMBER", "inode", &["i_ino"], Required),
+    ("AREA_START", "vm_area_struct", &["vm_start"], Optional),
+    ("AREA_END", "vm_area_struct", &["vm_end"], Optional),
+    ("AREA_FLAGS", "vm_area_struct", &["vm_flags"], Optional),
+    ("AREA_FILE", "vm_area_struct", &["vm_file"], Optional),
 ];
 
 /// A struct and the path to a field in it.
