@@ -294,6 +294,19 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_whose_first_page_is_being_read_has_the_way_back_from_its_signal_on_the_stack() {
+        let found = [RETURN_FROM_HANDLER, RETURN_FROM_HANDLER ^ 1 << 24].map(|way_back| {
+            let code = [[0x90u8; 8], way_back.to_le_bytes(), [0x05; 8]].concat();
+            let mut cursor = Cursor { pc: 0x9000, sp: 0x8000, ..Cursor::EMPTY };
+            cursor.kept[usize::from(RBP)] = 0x8010;
+            let stack = [0x1008, 0x22, 0x33, 0x44, 0x55];
+            assert_eq!(X86_64::follow_frame_pointer(&mut cursor, &mut Memory(&code, &stack)), stop::NONE);
+            (cursor.pc, cursor.sp)
+        });
+        assert_eq!(found, [(0x1008, 0x8008), (0x44, 0x8020)]);
+    }
+
+    #[test]
     fn the_code_of_a_thread_in_a_system_call_is_that_of_the_call() {
         let mut words = [0; REGISTER_WORDS];
         words[PC_WORD] = 0x1009;

@@ -343,7 +343,11 @@ impl<M: ProcessMaps> Unwinder<M> {
         if space.read_ns >= image.read_from_ns {
             return Ok(());
         }
-        self.maps.set_space(image.id.process.pid, &Space { read_ns: image.read_from_ns, ..space })
+        let pid = image.id.process.pid;
+        self.maps.set_space(pid, &Space { read_ns: image.read_from_ns, ..space })?;
+        // It may have ended meanwhile, and its space been forgotten.
+        self.given.insert(pid, space.start_ticks);
+        Ok(())
     }
 
     fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), LoadError> {

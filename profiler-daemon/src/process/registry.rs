@@ -329,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_maps_code_is_read_again_at_once_while_its_process_lives() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(50_000_000, MAPS));
+        let id = image_id(7, 50_000_000);
+        let mapped = MappedCode { image: id, at_ns: 1, start: 0x1000, end: 0x2000 };
+        assert!(registry.reread(id, &world).is_none() && !registry.note_mapped(mapped));
+        registry.observe(id, &world);
+        assert!(registry.note_mapped(mapped));
+        let revisions = [(); 2].map(|()| registry.reread(id, &world).unwrap().revision);
+        assert!(revisions[0] < revisions[1] && world.reads(ProcFile::Maps) == 3);
+        registry.end_image(id);
+        assert!(registry.reread(id, &world).is_none() && registry.image(id).is_some());
+    }
+
+    #[test]
     fn images_of_ended_processes_are_forgotten_after_some_windows() {
         let (world, registry) = (FixtureWorld::default(), Registry::new());
         let (alive, ended) = (image_id(7, 50_000_000), image_id(8, 50_000_000));

@@ -327,6 +327,20 @@ mod tests {
     }
 
     #[test]
+    fn mapped_code_is_told_from_other_records_by_its_size() {
+        let record = CodeMapped { identity: header().identity, at_ns: 5, start: 0x1000, end: 0x3000 };
+        let image = ImageId { process: ProcessId { pid: 7, start_ns: 70 }, exec_ns: 0 };
+        let mapped = MappedCode { image, at_ns: 5, start: 0x1000, end: 0x3000 };
+        assert_eq!(decode_lifecycle(bytemuck::bytes_of(&record)), Some(LifecycleEvent::Mapped(mapped)));
+        let words = record_with_code_ns(9);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()).unwrap().code_ns, 9);
+    }
+
+    fn record_with_code_ns(code_ns: u64) -> Vec<u64> {
+        record(&StackHeader { code_ns, ..header() }, &[1, 2, 3])
+    }
+
+    #[test]
     fn a_record_of_an_unknown_kind_is_refused() {
         let words = record(&StackHeader { kind: 99, ..header() }, &[1, 2, 3]);
         assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()), None);
