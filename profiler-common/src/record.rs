@@ -190,8 +190,8 @@ record! {
         pub python_thread: u64,
         /// With [`FLAG_INTERPRETER_LOCK`]: that of the thread that held the lock when the wait began.
         pub lock_holder: u64,
-        /// When code was last mapped into the process where other code may have been, on the monotonic clock, as far as its
-        /// mappings were known by then; zero if none was.
+        /// When memory was last about to be mapped where code of the process was known to have been, on the monotonic clock;
+        /// zero if none was.
         pub code_ns: u64,
         /// What the wait was for.
         pub reason: WaitReason,
@@ -261,7 +261,7 @@ record! {
 }
 
 record! {
-    /// Code was mapped into a process whose mappings are known. Lies in one ring with [`Lifecycle`], and is told by its size.
+    /// Memory is about to be mapped where code of a process is known to have been. Lies in one ring with [`Lifecycle`], and is told by its size.
     pub struct CodeMapped {
         /// Who mapped it.
         pub identity: Identity,

@@ -7,7 +7,7 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap};
 use profiler_common::limits;
 use profiler_common::record::Identity;
-use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, PENDING, Space, TABLED, TICK_NS, key};
+use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, PENDING, Space, TICK_NS, UNTABLED, key};
 use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
 use profiler_common::unwind::walk::{Code, Process};
@@ -81,27 +81,29 @@ pub fn new_code(tgid: u32) -> NewCode {
     unsafe { NEW_CODE.get(tgid) }.copied().unwrap_or(NewCode::NONE)
 }
 
-/// In `vm_area_struct.vm_flags`: code in it can run.
-const VM_EXEC: u64 = 4;
+/// Bytes of a page.
+const PAGE: u64 = 4096;
 
-/// The current task has mapped memory, or changed what may be done with it: what was known to lie there may be something else.
+/// Where code is looked for in a place that was found to be free: so many times, evenly, and at the second page, where small
+/// libraries have theirs.
+const LOOKS: u64 = 16;
+
+/// The current task is about to map memory where nothing is: what is known to lie there is gone, and what comes may be code.
 #[inline(always)]
-pub fn mapped(area: u64) {
-    if memory::kernel::<u64>(area, offsets::area_flags()) & VM_EXEC == 0 {
+pub fn reserved(start: u64, request: u64) {
+    // Otherwise it is an error's number.
+    if start & (PAGE - 1) != 0 {
         return;
     }
     let Some(thread) = threads::find(Task::current()) else { return };
     let identity = &thread.identity;
     let Some(space) = find_space(identity) else { return };
-    let start: u64 = memory::kernel(area, offsets::area_start());
-    let end: u64 = memory::kernel(area, offsets::area_end());
-    let is_file = memory::kernel::<u64>(area, offsets::area_file()) != 0;
-    // Generated code comes and goes all the time, and is walked by frame pointers wherever it lies.
-    if !is_file && !is_tabled(space.space, start) && !is_tabled(space.space, end.wrapping_sub(1)) {
+    let length: u64 = memory::kernel(request, offsets::area_length());
+    if !shows_code(space.space, start, length) {
         return;
     }
     // SAFETY: the helper has no preconditions.
-    let now = NewCode { at_ns: unsafe { bpf_ktime_get_ns() }, start, end };
+    let now = NewCode { at_ns: unsafe { bpf_ktime_get_ns() }, start, end: start.wrapping_add(length) };
     let new = new_code(identity.tgid).add(now, space.read_ns);
     if NEW_CODE.insert(identity.tgid, new, 0).is_err() {
         let _ = SPACES.remove(identity.tgid);
@@ -109,10 +111,23 @@ pub fn mapped(area: u64) {
     lifecycle::report_mapped(identity, now);
 }
 
-/// Whether code with a table is known at an address.
+/// Whether code of a file is known to lie in a range.
 #[inline(always)]
-fn is_tabled(space: u32, address: u64) -> bool {
-    MAPPINGS.get(Key::new(KEY_BITS, key(space, address))).is_some_and(|mapping| mapping.kind == TABLED)
+fn shows_code(space: u32, start: u64, length: u64) -> bool {
+    if length > PAGE && is_of_file(space, start.wrapping_add(PAGE)) {
+        return true;
+    }
+    for look in 0..LOOKS {
+        if is_of_file(space, start.wrapping_add(length / LOOKS * look)) {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn is_of_file(space: u32, address: u64) -> bool {
+    MAPPINGS.get(Key::new(KEY_BITS, key(space, address))).is_some_and(|mapping| mapping.kind != UNTABLED)
 }
 
 /// The current process, as a walk sees it.

@@ -22,8 +22,8 @@ mod waits;
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::task_struct;
-use aya_ebpf::macros::{btf_tracepoint, fentry, kprobe, perf_event};
-use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, PerfEventContext, ProbeContext};
+use aya_ebpf::macros::{btf_tracepoint, kprobe, perf_event};
+use aya_ebpf::programs::{BtfTracePointContext, PerfEventContext, ProbeContext};
 use profiler_common::record::{STACK_OFF_CPU, STACK_ON_CPU, control};
 
 use crate::task::Task;
@@ -97,10 +97,10 @@ fn task_rename(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Memory was mapped, or what may be done with it was changed.
-#[fentry(function = "perf_event_mmap")]
-fn perf_event_mmap(context: FEntryContext) -> i32 {
-    code::mapped(context.arg::<*const c_void>(0) as u64);
+/// A free place was found for memory that is about to be mapped.
+#[btf_tracepoint(function = "vm_unmapped_area")]
+fn vm_unmapped_area(context: BtfTracePointContext) -> i32 {
+    code::reserved(context.arg::<u64>(0), context.arg::<*const c_void>(1) as u64);
     0
 }
 

@@ -66,8 +66,8 @@ pub struct Features {
     pub probe: Option<String>,
     /// Whether the kernel announces renamed threads.
     pub has_task_rename: bool,
-    /// Whether a function can be followed that sees code being mapped.
-    pub sees_mapped_code: bool,
+    /// Whether it announces where memory will be mapped.
+    pub has_unmapped_area: bool,
 }
 
 impl Features {
@@ -92,12 +92,12 @@ impl Features {
             has_sched_exit: btf.has_tracepoint("sched_exit_tp"),
             probe: symbols.finish_task_switch.clone().filter(|_| has_kprobes()),
             has_task_rename: btf.has_tracepoint("task_rename"),
-            sees_mapped_code: symbols.has_perf_event_mmap,
+            has_unmapped_area: btf.has_tracepoint("vm_unmapped_area"),
         };
         features.choose_variant(variant, version)?;
         features.choose_switch_in(switch_in)?;
+        features.has_unmapped_area &= !features.offsets.absent.contains(&"AREA_LENGTH");
         features.note_absent_fields();
-        features.note_mapped_code();
         features.note_hidden_symbols(&symbols);
         Ok(features)
     }
@@ -155,29 +155,19 @@ impl Features {
                 "throttling by CPU quotas is not told apart from the run queue (no CONFIG_CFS_BANDWIDTH)".to_owned(),
             );
         }
+        if !self.has_unmapped_area {
+            self.fallbacks.push(
+                "a library loaded where another was unloaded counts as that one until the mappings of its process are read \
+                 again (no tracepoint vm_unmapped_area)"
+                    .to_owned(),
+            );
+        }
         if absent("TASK_IN_IOWAIT") {
             self.fallbacks.push("waits for a disk are told by the system call alone (no in_iowait)".to_owned());
         }
         if absent("TASK_IN_MEMSTALL") {
             self.fallbacks.push("waits for memory to be reclaimed show as other waits (no CONFIG_PSI)".to_owned());
         }
-    }
-
-    /// Without the fields of a mapping, the function would be of no use.
-    fn note_mapped_code(&mut self) {
-        let lacks_fields = self.offsets.absent.iter().any(|name| name.starts_with("AREA_"));
-        if lacks_fields || !self.sees_mapped_code {
-            self.miss_mapped_code("the kernel lacks the function or its fields");
-        }
-    }
-
-    /// Code being mapped cannot be followed.
-    pub(super) fn miss_mapped_code(&mut self, reason: &str) {
-        self.sees_mapped_code = false;
-        self.fallbacks.push(format!(
-            "a library loaded where another was unloaded counts as that one until the mappings of its process are read again \
-             (perf_event_mmap cannot be followed: {reason})"
-        ));
     }
 
     fn note_hidden_symbols(&mut self, symbols: &KernelSymbols) {

@@ -6,7 +6,6 @@ use std::io::BufRead;
 const WANTED: [&str; 6] =
     ["ep_eventpoll_poll", "timerfd_poll", "pidfd_poll", "eventfd_poll", "signalfd_poll", "inotify_poll"];
 const SWITCH_IN: &str = "finish_task_switch";
-const MAPPED: &str = "perf_event_mmap";
 
 /// The kernel functions of interest.
 #[derive(Debug, Default)]
@@ -14,8 +13,6 @@ pub struct KernelSymbols {
     addresses: HashMap<String, u64>,
     /// The name under which `finish_task_switch` can be probed, compiler suffix included.
     pub finish_task_switch: Option<String>,
-    /// Whether there is `perf_event_mmap`, which sees each mapping of code.
-    pub has_perf_event_mmap: bool,
 }
 
 impl KernelSymbols {
@@ -38,7 +35,7 @@ impl KernelSymbols {
     }
 
     fn is_complete(&self) -> bool {
-        self.addresses.len() == WANTED.len() && self.finish_task_switch.is_some() && self.has_perf_event_mmap
+        self.addresses.len() == WANTED.len() && self.finish_task_switch.is_some()
     }
 
     fn add(&mut self, line: &str) {
@@ -48,7 +45,6 @@ impl KernelSymbols {
         if WANTED.contains(&name) && address != 0 {
             self.addresses.insert(name.to_owned(), address);
         }
-        self.has_perf_event_mmap |= name == MAPPED;
         if name == SWITCH_IN || name.strip_prefix(SWITCH_IN).is_some_and(|suffix| suffix.starts_with(".isra.")) {
             self.finish_task_switch = Some(name.to_owned());
         }
@@ -80,7 +76,7 @@ mod tests {
     #[test]
     fn nothing_is_read_beyond_the_last_symbol_of_interest() {
         let wanted: String = WANTED.iter().map(|name| format!("1 T {name}\n")).collect();
-        let text = format!("1 t finish_task_switch\n{wanted}4 T perf_event_mmap\n5 T later\n");
+        let text = format!("1 t finish_task_switch\n{wanted}5 T later\n");
         let mut lines = text.as_bytes();
         assert!(KernelSymbols::parse(&mut lines).is_complete());
         assert_eq!(lines, b"5 T later\n");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{BtfTracePoint, FEntry, Iter, KProbe, PerfEvent, Program, ProgramError};
+use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use profiler_common::limits::{LIFECYCLE_RING_BYTES, STACK_RING_BYTES};
 use profiler_common::record::{self, SNAPSHOT_BYTES, Snapshot};
@@ -13,7 +13,7 @@ use profiler_common::wait_budget::{CpuBudget, WaitBudget};
 use profiler_common::wait_lengths::Lengths;
 
 use super::object::read_object;
-use super::programs::{MAPPED_CODE, Walks, load_programs};
+use super::programs::{Walks, load_programs};
 use super::syscalls::syscall_kinds;
 use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
 use crate::profile::WaitPeriods;
@@ -95,23 +95,8 @@ impl Kernel {
                 .attach(function, 0)
                 .map_err(|error| LoadError::refused(format!("a kprobe on {function}"), &error))?;
         }
-        self.follow_mapped_code()?;
         self.attached = true;
         self.follow_cpus()
-    }
-
-    /// Not every kernel can follow its functions; without, the rest works.
-    fn follow_mapped_code(&mut self) -> Result<(), LoadError> {
-        if !self.features.sees_mapped_code {
-            return Ok(());
-        }
-        let program: &mut FEntry = typed(&mut self.ebpf, MAPPED_CODE)?;
-        if let Err(error) = program.attach() {
-            program.unload().map_err(|error| LoadError::refused(format!("unloading {MAPPED_CODE}"), &error))?;
-            self.features.miss_mapped_code(&error.to_string());
-            tracing::warn!("{}", self.features.fallbacks.last().map_or("", String::as_str));
-        }
-        Ok(())
     }
 
     /// Detaches every program. The books of accounted threads are lost: deselect first.
@@ -124,10 +109,6 @@ impl Kernel {
         if let SwitchIn::Kprobe(_) = &self.features.switch_in {
             let program: &mut KProbe = typed(&mut self.ebpf, "finish_task_switch")?;
             reload("finish_task_switch", program, |program| program.unload())?;
-        }
-        if self.features.sees_mapped_code {
-            let program: &mut FEntry = typed(&mut self.ebpf, MAPPED_CODE)?;
-            reload(MAPPED_CODE, program, |program| program.unload())?;
         }
         self.attached = false;
         self.load_programs(&read_types()?)?;
@@ -294,6 +275,9 @@ fn tracepoint_programs(features: &Features) -> Vec<&'static str> {
     names.extend(["sched_process_fork", "sched_process_exec", "sched_process_exit"]);
     if features.has_task_rename {
         names.push("task_rename");
+    }
+    if features.has_unmapped_area {
+        names.push("vm_unmapped_area");
     }
     names
 }

@@ -63,10 +63,7 @@ const FIELDS: &[Row] = &[
     ("EVENT_FILE", "epitem", &["ffd", "file"], Optional),
     ("INODE_DEVICE", "inode", &["i_rdev"], Required),
     ("INODE_NUMBER", "inode", &["i_ino"], Required),
-    ("AREA_START", "vm_area_struct", &["vm_start"], Optional),
-    ("AREA_END", "vm_area_struct", &["vm_end"], Optional),
-    ("AREA_FLAGS", "vm_area_struct", &["vm_flags"], Optional),
-    ("AREA_FILE", "vm_area_struct", &["vm_file"], Optional),
+    ("AREA_LENGTH", "vm_unmapped_area_info", &["length"], Optional),
 ];
 
 /// A struct and the path to a field in it.

@@ -3,7 +3,7 @@
 use std::thread;
 
 use aya::maps::{MapData, ProgramArray};
-use aya::programs::{BtfTracePoint, FEntry, Iter, KProbe, PerfEvent, Program, ProgramError, ProgramFd};
+use aya::programs::{BtfTracePoint, Iter, KProbe, PerfEvent, Program, ProgramError, ProgramFd};
 use aya::{Btf, Ebpf};
 
 use super::kernel::{take_map, typed};
@@ -16,8 +16,6 @@ enum Hook {
     Tracepoint(&'static str),
     /// A function chosen when it is attached.
     Function,
-    /// The beginning of the function of this name.
-    Entry(&'static str),
     /// The timer of a CPU.
     Timer,
     /// The pass over all tasks.
@@ -70,9 +68,6 @@ fn set(
     walks.set(index, program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
 }
 
-/// The program that sees code being mapped, and the function it follows.
-pub(super) const MAPPED_CODE: &str = "perf_event_mmap";
-
 /// Loads every program this kernel gets. One that is loaded already stays so.
 pub(super) fn load_programs(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
     thread::scope(|scope| {
@@ -96,10 +91,10 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
         "sched_process_exec" => (Hook::Tracepoint("sched_process_exec"), true),
         "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),
         "task_rename" => (Hook::Tracepoint("task_rename"), features.has_task_rename),
+        "vm_unmapped_area" => (Hook::Tracepoint("vm_unmapped_area"), features.has_unmapped_area),
         "finish_task_switch" | "walk_finish_task_switch" | "python_finish_task_switch" | "await_finish_task_switch" => {
             (Hook::Function, probe)
         }
-        MAPPED_CODE => (Hook::Entry(MAPPED_CODE), features.sees_mapped_code),
         "on_cpu" | "walk_on_cpu" | "python_on_cpu" | "await_on_cpu" => (Hook::Timer, true),
         "each_task" => (Hook::Tasks, true),
         _ => return None,
@@ -111,7 +106,6 @@ fn load(program: &mut Program, hook: Hook, types: &Btf) -> Result<(), ProgramErr
     match hook {
         Hook::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, types),
         Hook::Function => <&mut KProbe>::try_from(program)?.load(),
-        Hook::Entry(name) => <&mut FEntry>::try_from(program)?.load(name, types),
         Hook::Timer => <&mut PerfEvent>::try_from(program)?.load(),
         Hook::Tasks => <&mut Iter>::try_from(program)?.load("task", types),
     }
