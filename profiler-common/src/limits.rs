@@ -73,6 +73,10 @@ pub const TICK_NS: u64 = 10_000_000;
 /// Processes whose mappings are known at once. Stacks of a further one follow frame pointers, unchecked, and are counted.
 pub const SPACES: u32 = 65_536;
 
+/// Processes that mapped memory where code was after their mappings were read; the least recently used is forgotten. Then what it
+/// unmapped counts as still there until its mappings are read again, which was asked for.
+pub const NEW_CODE: u32 = 16_384;
+
 /// Blocks of mappings at once; a mapping has about ten. Code of a mapping that does not fit counts as unmapped.
 pub const MAPPING_BLOCKS: u32 = 1 << 20;
 

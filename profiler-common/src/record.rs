@@ -190,6 +190,9 @@ record! {
         pub python_thread: u64,
         /// With [`FLAG_INTERPRETER_LOCK`]: that of the thread that held the lock when the wait began.
         pub lock_holder: u64,
+        /// When memory was last about to be mapped where code of the process was known to have been, on the monotonic clock;
+        /// zero if none was.
+        pub code_ns: u64,
         /// What the wait was for.
         pub reason: WaitReason,
         /// How many kernel addresses follow.
@@ -258,6 +261,20 @@ record! {
 }
 
 record! {
+    /// Memory is about to be mapped where code of a process is known to have been. Lies in one ring with [`Lifecycle`], and is told by its size.
+    pub struct CodeMapped {
+        /// Who mapped it.
+        pub identity: Identity,
+        /// When, on the monotonic clock.
+        pub at_ns: u64,
+        /// The first address.
+        pub start: u64,
+        /// The first address behind it.
+        pub end: u64,
+    }
+}
+
+record! {
     /// The books of a living thread, waits in progress included. The [`Lengths`] of its waits follow.
     pub struct Snapshot {
         /// Who.
@@ -321,7 +338,7 @@ mod tests {
 
     #[test]
     fn records_keep_the_alignment_of_the_addresses_that_follow_them() {
-        for size in [size_of::<StackHeader>(), size_of::<Lifecycle>(), size_of::<Snapshot>()] {
+        for size in [size_of::<StackHeader>(), size_of::<Lifecycle>(), size_of::<CodeMapped>(), size_of::<Snapshot>()] {
             assert_eq!(size % 8, 0);
         }
     }

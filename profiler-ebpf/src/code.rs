@@ -1,23 +1,28 @@
 //! The code of processes: which mapping an address lies in, and which unwind rule applies there.
 
 use aya_ebpf::btf_maps::{Array as BtfArray, ArrayOfMaps};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap};
 use profiler_common::limits;
 use profiler_common::record::Identity;
-use profiler_common::unwind::code::{KEY_BITS, Mapping, Space, TICK_NS, key};
+use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, PENDING, Space, TICK_NS, UNTABLED, key};
 use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
 use profiler_common::unwind::walk::{Code, Process};
 
-use crate::memory;
 use crate::task::Task;
+use crate::{lifecycle, memory, offsets, threads};
 
 /// The space of each process whose mappings are known, by tgid. Preallocated: before Linux 6.1, programs of perf events
 /// may use no other hash.
 #[map]
 static SPACES: HashMap<u32, Space> = HashMap::with_max_entries(limits::SPACES, 0);
+
+/// The code that was mapped since into each of these processes, by tgid.
+#[map]
+static NEW_CODE: LruHashMap<u32, NewCode> = LruHashMap::with_max_entries(limits::NEW_CODE, 0);
 
 /// The blocks of mappings, by space and address.
 #[map]
@@ -56,18 +61,81 @@ pub fn inherit(parent: Task, child: Task) {
     space.start_ticks = child.start_ns() / TICK_NS;
     // Without room the child's stacks say that it was not prepared.
     let _ = SPACES.insert(child.tgid(), space, 0);
+    let new = new_code(parent.tgid());
+    if new.at_ns != 0 {
+        let _ = NEW_CODE.insert(child.tgid(), new, 0);
+    }
 }
 
 /// The process ended or executes another program.
 #[inline(always)]
 pub fn forget(task: Task) {
     let _ = SPACES.remove(task.tgid());
+    let _ = NEW_CODE.remove(task.tgid());
+}
+
+/// The code that was mapped into a process since its mappings were first known.
+#[inline(always)]
+pub fn new_code(tgid: u32) -> NewCode {
+    // SAFETY: the entry is copied at once.
+    unsafe { NEW_CODE.get(tgid) }.copied().unwrap_or(NewCode::NONE)
+}
+
+/// Bytes of a page.
+const PAGE: u64 = 4096;
+
+/// Where code is looked for in a place that was found to be free: so many times, evenly, and at the second page, where small
+/// libraries have theirs.
+const LOOKS: u64 = 16;
+
+/// The current task is about to map memory where nothing is: what is known to lie there is gone, and what comes may be code.
+#[inline(always)]
+pub fn reserved(start: u64, request: u64) {
+    // Otherwise it is an error's number.
+    if start & (PAGE - 1) != 0 {
+        return;
+    }
+    let Some(thread) = threads::find(Task::current()) else { return };
+    let identity = &thread.identity;
+    let Some(space) = find_space(identity) else { return };
+    let length: u64 = memory::kernel(request, offsets::area_length());
+    if !shows_code(space.space, start, length) {
+        return;
+    }
+    // SAFETY: the helper has no preconditions.
+    let now = NewCode { at_ns: unsafe { bpf_ktime_get_ns() }, start, end: start.wrapping_add(length) };
+    let new = new_code(identity.tgid).add(now, space.read_ns);
+    if NEW_CODE.insert(identity.tgid, new, 0).is_err() {
+        let _ = SPACES.remove(identity.tgid);
+    }
+    lifecycle::report_mapped(identity, now);
+}
+
+/// Whether code of a file is known to lie in a range.
+#[inline(always)]
+fn shows_code(space: u32, start: u64, length: u64) -> bool {
+    if length > PAGE && is_of_file(space, start.wrapping_add(PAGE)) {
+        return true;
+    }
+    for look in 0..LOOKS {
+        if is_of_file(space, start.wrapping_add(length / LOOKS * look)) {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn is_of_file(space: u32, address: u64) -> bool {
+    MAPPINGS.get(Key::new(KEY_BITS, key(space, address))).is_some_and(|mapping| mapping.kind != UNTABLED)
 }
 
 /// The current process, as a walk sees it.
 pub struct Current<'a> {
     /// Its space.
     pub space: u32,
+    /// What may lie where mappings are known.
+    pub new: NewCode,
     /// The mapping found last: most frames lie in the same.
     pub last: &'a mut Mapping,
 }
@@ -81,7 +149,10 @@ impl Process for Current<'_> {
         match MAPPINGS.get(Key::new(KEY_BITS, key(self.space, address))) {
             Some(mapping) => {
                 *self.last = *mapping;
-                mapping.code()
+                if self.new.may_replace(mapping) {
+                    self.last.kind = PENDING;
+                }
+                self.last.code()
             }
             None => Code::Nowhere,
         }

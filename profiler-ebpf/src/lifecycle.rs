@@ -1,9 +1,10 @@
-//! Records of threads that end or change who they are, with their totals.
+//! Records of threads that end or change who they are, with their totals; and of code that is mapped.
 
 use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::ledger::{Reading, phase};
-use profiler_common::record::{self, FLAG_KERNEL_THREAD, Lifecycle, Totals};
+use profiler_common::record::{self, CodeMapped, FLAG_KERNEL_THREAD, Identity, Lifecycle, Totals};
+use profiler_common::unwind::code::NewCode;
 use profiler_common::wait_lengths::Lengths;
 
 use crate::maps::{self, LIFECYCLE};
@@ -65,5 +66,17 @@ pub fn report_exec(task: Task, name: [u8; 16]) {
         (*record).kind = record::LIFECYCLE_EXEC;
         (*record).flags = 0;
     }
+    entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+}
+
+/// Reports that a thread has mapped code: the user half must read the mappings of its process again.
+#[inline(always)]
+pub fn report_mapped(identity: &Identity, code: NewCode) {
+    let Some(mut entry) = LIFECYCLE.reserve::<CodeMapped>(0) else {
+        maps::count(record::COUNTER_LIFECYCLE_RING_FULL);
+        return;
+    };
+    let NewCode { at_ns, start, end } = code;
+    entry.write(CodeMapped { identity: *identity, at_ns, start, end });
     entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
 }

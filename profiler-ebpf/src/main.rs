@@ -19,6 +19,8 @@ mod threads;
 mod user_stack;
 mod waits;
 
+use core::ffi::c_void;
+
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::macros::{btf_tracepoint, kprobe, perf_event};
 use aya_ebpf::programs::{BtfTracePointContext, PerfEventContext, ProbeContext};
@@ -92,6 +94,13 @@ fn task_rename(context: BtfTracePointContext) -> i32 {
     if maps::control(control::REPORT_EXEC) {
         tasks::renamed(Task::new(context.arg::<*mut task_struct>(0)), context.arg::<u64>(1));
     }
+    0
+}
+
+/// A free place was found for memory that is about to be mapped.
+#[btf_tracepoint(function = "vm_unmapped_area")]
+fn vm_unmapped_area(context: BtfTracePointContext) -> i32 {
+    code::reserved(context.arg::<u64>(0), context.arg::<*const c_void>(1) as u64);
     0
 }
 

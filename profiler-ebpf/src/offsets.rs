@@ -142,6 +142,8 @@ globals! {
     INODE_DEVICE / inode_device: u32 = ABSENT;
     /// `inode.i_ino`.
     INODE_NUMBER / inode_number: u32 = ABSENT;
+    /// `vm_unmapped_area_info.length`.
+    AREA_LENGTH / area_length: u32 = ABSENT;
     /// The address of `ep_eventpoll_poll`, or zero.
     EVENTS_POLL / events_poll: u64 = 0;
     /// The address of `timerfd_poll`, or zero.

@@ -191,6 +191,7 @@ fn fill_header(room: &mut Room, thread: &Thread, capture: Capture, kernel: u32) 
         period_ns: capture.period_ns,
         python_thread: 0,
         lock_holder: 0,
+        code_ns: 0,
         reason: WaitReason::NONE,
         kernel_frames: kernel as u16,
         user_frames: 0,
@@ -225,6 +226,7 @@ fn finish(room: &mut Room) {
     room.header.walked = room.walk.walked as u16;
     room.header.stop = room.walk.ending();
     room.header.flags |= if stride == 2 { FLAG_STACK_POINTERS } else { 0 };
+    room.header.code_ns = room.walk.code_ns();
     room.header.python_thread = room.python.state;
     room.header.lock_holder = thread.python.lock_holder;
     room.header.python_entries = room.python.entries as u16;

@@ -25,6 +25,8 @@ pub struct Space {
     pub start_ticks: u64,
     /// When the program image was executed, as in [`crate::record::Identity`].
     pub exec_ns: u64,
+    /// When the reading of its mappings began, on the monotonic clock.
+    pub read_ns: u64,
     /// The number of the space.
     pub space: u32,
     /// Zero.
@@ -59,6 +61,45 @@ impl Mapping {
     #[inline(always)]
     pub fn code(&self) -> Code {
         if self.kind == TABLED { Code::Tabled { table: self.table, bias: self.bias } } else { Code::Untabled }
+    }
+}
+
+/// Code that was mapped into a process since its mappings were read: other code may have been known there before.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "host", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct NewCode {
+    /// When some was mapped last, on the monotonic clock; zero if none was.
+    pub at_ns: u64,
+    /// The first address of all of it.
+    pub start: u64,
+    /// The first address behind all of it.
+    pub end: u64,
+}
+
+impl NewCode {
+    /// None.
+    pub const NONE: Self = Self { at_ns: 0, start: 0, end: 0 };
+
+    /// Adds code that is mapped now. What mappings read at `read_ns` show is not new any more.
+    #[inline(always)]
+    pub fn add(&self, now: Self, read_ns: u64) -> Self {
+        if self.at_ns < read_ns {
+            return now;
+        }
+        Self { at_ns: now.at_ns, start: self.start.min(now.start), end: self.end.max(now.end) }
+    }
+
+    /// What of it is new to mappings read at `read_ns`.
+    #[inline(always)]
+    pub fn since(self, read_ns: u64) -> Self {
+        if self.at_ns < read_ns { Self { start: 0, end: 0, ..self } } else { self }
+    }
+
+    /// Whether a mapping may not be there any more.
+    #[inline(always)]
+    pub fn may_replace(&self, mapping: &Mapping) -> bool {
+        (mapping.start < self.end) & (self.start < mapping.end)
     }
 }
 
@@ -97,6 +138,23 @@ pub fn blocks(start: u64, end: u64) -> impl Iterator<Item = (u64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_is_new_until_the_mappings_are_read_after_it() {
+        let mapping = |start| Mapping { start, end: start + 0x1000, ..Mapping::default() };
+        let first = NewCode::NONE.add(NewCode { at_ns: 50, start: 0x3000, end: 0x4000 }, 10);
+        let both = first.add(NewCode { at_ns: 60, start: 0x1000, end: 0x2000 }, 10);
+        assert_eq!(both, NewCode { at_ns: 60, start: 0x1000, end: 0x4000 });
+        let replaced = |code: NewCode| [0, 0x1000, 0x3000, 0x4000].map(|start| code.may_replace(&mapping(start)));
+        assert_eq!(replaced(both.since(10)), [false, true, true, false]);
+        assert_eq!(replaced(both.since(60)), [false, true, true, false], "the reading may have begun too early");
+        assert_eq!(replaced(both.since(61)), [false; 4]);
+        assert_eq!(
+            replaced(both.add(NewCode { at_ns: 70, start: 0x3000, end: 0x4000 }, 61)),
+            [false, false, true, false]
+        );
+        assert_eq!(replaced(NewCode::NONE), [false; 4]);
+    }
 
     #[test]
     fn blocks_cover_a_range_exactly_and_in_order() {

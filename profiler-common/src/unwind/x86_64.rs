@@ -153,11 +153,16 @@ const CALL_THROUGH: u64 = 0xff;
 const WHICH_BITS: u64 = 0x38;
 const IS_CALL: u64 = 0x10;
 
+/// The first eight of the nine bytes that return from a signal's handler: `mov $15,%rax`, and `syscall` behind it. The kernel calls
+/// the handler, so that no call stands before them.
+const RETURN_FROM_HANDLER: u64 = 0x0f00_0000_0fc0_c748;
+
 /// Whether a function whose code cannot be read has just been called: while the kernel brings the page its first instruction
 /// lies in, the thread waits for that very instruction.
 ///
 /// It has if the last word on the stack lies behind a call, and the call leads here if it says where it leads. It has not if it
-/// was returned to: then the word below the stack is the address it was returned to.
+/// was returned to: then the word below the stack is the address it was returned to. What the kernel called as a signal's handler
+/// returns to known instructions.
 #[inline(always)]
 fn is_just_called(cursor: &Cursor, process: &mut impl Process) -> bool {
     let Some(caller) = process.read(cursor.sp) else { return false };
@@ -165,7 +170,10 @@ fn is_just_called(cursor: &Cursor, process: &mut impl Process) -> bool {
     if before >> 24 & 0xff == CALL {
         return caller.wrapping_add_signed(i64::from((before >> 32) as i32)) == cursor.pc;
     }
-    ends_in_call_through(before) && process.read(cursor.sp.wrapping_sub(8)) != Some(cursor.pc)
+    if ends_in_call_through(before) {
+        return process.read(cursor.sp.wrapping_sub(8)) != Some(cursor.pc);
+    }
+    process.read(caller) == Some(RETURN_FROM_HANDLER)
 }
 
 /// Whether the last of eight bytes are a call through a register or memory. Its second byte, and where there is one its third, say
@@ -283,6 +291,19 @@ mod tests {
             assert_eq!(caller_of_absent(&[call, &[0x90]].concat(), 7), by_frame_pointer, "no call: {call:x?}");
         }
         assert_eq!(caller_of_absent(&[0xff, 0xe0], 7), by_frame_pointer, "a jump");
+    }
+
+    #[test]
+    fn a_handler_whose_first_page_is_being_read_has_the_way_back_from_its_signal_on_the_stack() {
+        let found = [RETURN_FROM_HANDLER, RETURN_FROM_HANDLER ^ 1 << 24].map(|way_back| {
+            let code = [[0x90u8; 8], way_back.to_le_bytes(), [0x05; 8]].concat();
+            let mut cursor = Cursor { pc: 0x9000, sp: 0x8000, ..Cursor::EMPTY };
+            cursor.kept[usize::from(RBP)] = 0x8010;
+            let stack = [0x1008, 0x22, 0x33, 0x44, 0x55];
+            assert_eq!(X86_64::follow_frame_pointer(&mut cursor, &mut Memory(&code, &stack)), stop::NONE);
+            (cursor.pc, cursor.sp)
+        });
+        assert_eq!(found, [(0x1008, 0x8008), (0x44, 0x8020)]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn header(kind: u8, at: u64) -> StackHeader {
         period_ns: PERIOD_NS,
         python_thread: 0,
         lock_holder: 0,
+        code_ns: 0,
         reason: WaitReason::NONE,
         kernel_frames: KERNEL_FRAMES,
         user_frames: USER_FRAMES,

@@ -489,6 +489,7 @@ mod tests {
             task_frames: 0,
             python_thread: None,
             lock_holder: None,
+            code_ns: 0,
             collecting: false,
             reason: WaitReason::default(),
         }

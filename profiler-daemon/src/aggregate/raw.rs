@@ -58,6 +58,9 @@ pub struct RawStack {
     pub task_frames: u16,
     /// Whether the thread was collecting the Python interpreter's garbage.
     pub collecting: bool,
+    /// When code was last mapped into the process where other code may have been, on the monotonic clock, or zero: what its
+    /// addresses mean.
+    pub code_ns: u64,
     /// If the thread waited for the lock around the Python interpreter: the state of the thread that held it.
     pub lock_holder: Option<u64>,
     /// Of a wait, what it was for.

@@ -64,6 +64,7 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) task_frames: u16,
     pub(super) lock_holder: Option<u64>,
     pub(super) collecting: bool,
+    pub(super) code_ns: u64,
     pub(super) reason: WaitReason,
 }
 
@@ -82,6 +83,7 @@ impl<'a> BorrowedStack<'a> {
             task_frames: event.task_frames,
             lock_holder: event.lock_holder,
             collecting: event.collecting,
+            code_ns: event.code_ns,
             reason: event.reason,
         }
     }
@@ -100,6 +102,7 @@ impl<'a> BorrowedStack<'a> {
             task_frames: self.task_frames,
             lock_holder: self.lock_holder,
             collecting: self.collecting,
+            code_ns: self.code_ns,
             reason: self.reason,
         }
     }
@@ -110,7 +113,7 @@ impl Hash for BorrowedStack<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
         (self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder, self.collecting).hash(state);
-        self.reason.hash(state);
+        (self.code_ns, self.reason).hash(state);
     }
 }
 
@@ -120,7 +123,7 @@ impl Equivalent<RawStack> for BorrowedStack<'_> {
             == (key.image, key.on_cpu, key.has_gap, key.ending, key.python_ending)
             && (self.lock_holder, self.collecting, self.task_frames)
                 == (key.lock_holder, key.collecting, key.task_frames)
-            && self.reason == key.reason
+            && (self.code_ns, self.reason) == (key.code_ns, key.reason)
             && *self.tasks == *key.tasks
             && *self.python == *key.python
             && *self.kernel == *key.kernel
@@ -285,6 +288,7 @@ mod tests {
             tasks: &[],
             task_frames: 0,
             lock_holder: None,
+            code_ns: 0,
             collecting: false,
             reason: WaitReason::default(),
         };

@@ -28,7 +28,7 @@ type ShardMap = Array<MapData, Shard>;
 
 /// The maps, owned by whoever fills them.
 pub struct CodeMaps {
-    spaces: HashMap<MapData, u32, [u64; 3]>,
+    spaces: HashMap<MapData, u32, [u64; 4]>,
     mappings: LpmTrie<MapData, [u32; 3], [u64; 4]>,
     directories: Array<MapData, [u32; 4]>,
     shards: ArrayOfMaps<MapData, ShardMap>,
@@ -69,7 +69,7 @@ impl CodeMaps {
 
     /// Gives a process a space.
     pub fn set_space(&mut self, tgid: u32, space: &Space) -> Result<(), LoadError> {
-        self.spaces.insert(tgid, bytemuck::cast::<Space, [u64; 3]>(*space), 0).map_err(|error| refused(&error))
+        self.spaces.insert(tgid, bytemuck::cast::<Space, [u64; 4]>(*space), 0).map_err(|error| refused(&error))
     }
 
     /// Takes a process's space away, if it has one.

@@ -66,6 +66,8 @@ pub struct Features {
     pub probe: Option<String>,
     /// Whether the kernel announces renamed threads.
     pub has_task_rename: bool,
+    /// Whether it announces where memory will be mapped.
+    pub has_unmapped_area: bool,
 }
 
 impl Features {
@@ -90,9 +92,11 @@ impl Features {
             has_sched_exit: btf.has_tracepoint("sched_exit_tp"),
             probe: symbols.finish_task_switch.clone().filter(|_| has_kprobes()),
             has_task_rename: btf.has_tracepoint("task_rename"),
+            has_unmapped_area: btf.has_tracepoint("vm_unmapped_area"),
         };
         features.choose_variant(variant, version)?;
         features.choose_switch_in(switch_in)?;
+        features.has_unmapped_area &= !features.offsets.absent.contains(&"AREA_LENGTH");
         features.note_absent_fields();
         features.note_hidden_symbols(&symbols);
         Ok(features)
@@ -149,6 +153,13 @@ impl Features {
         if absent("TASK_THROTTLED") && absent("CFS_RQ_THROTTLE_COUNT") {
             self.fallbacks.push(
                 "throttling by CPU quotas is not told apart from the run queue (no CONFIG_CFS_BANDWIDTH)".to_owned(),
+            );
+        }
+        if !self.has_unmapped_area {
+            self.fallbacks.push(
+                "a library loaded where another was unloaded counts as that one until the mappings of its process are read \
+                 again (no tracepoint vm_unmapped_area)"
+                    .to_owned(),
             );
         }
         if absent("TASK_IN_IOWAIT") {

@@ -276,6 +276,9 @@ fn tracepoint_programs(features: &Features) -> Vec<&'static str> {
     if features.has_task_rename {
         names.push("task_rename");
     }
+    if features.has_unmapped_area {
+        names.push("vm_unmapped_area");
+    }
     names
 }
 

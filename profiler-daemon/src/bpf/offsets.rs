@@ -63,6 +63,7 @@ const FIELDS: &[Row] = &[
     ("EVENT_FILE", "epitem", &["ffd", "file"], Optional),
     ("INODE_DEVICE", "inode", &["i_rdev"], Required),
     ("INODE_NUMBER", "inode", &["i_ino"], Required),
+    ("AREA_LENGTH", "vm_unmapped_area_info", &["length"], Optional),
 ];
 
 /// A struct and the path to a field in it.

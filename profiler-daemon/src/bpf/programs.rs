@@ -91,6 +91,7 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
         "sched_process_exec" => (Hook::Tracepoint("sched_process_exec"), true),
         "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),
         "task_rename" => (Hook::Tracepoint("task_rename"), features.has_task_rename),
+        "vm_unmapped_area" => (Hook::Tracepoint("vm_unmapped_area"), features.has_unmapped_area),
         "finish_task_switch" | "walk_finish_task_switch" | "python_finish_task_switch" | "await_finish_task_switch" => {
             (Hook::Function, probe)
         }

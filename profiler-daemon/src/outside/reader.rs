@@ -98,7 +98,8 @@ impl Reader {
             };
             let walked = self.walk(thread, &asleep, &mut image, host);
             let part = PythonPart::of(thread, python.as_deref(), &image, host.world);
-            let stack = part.merge(&walked, &image);
+            let code_ns = host.registry.readings(id).map_or(0, |readings| readings.code_ns());
+            let stack = RawStack { code_ns, ..part.merge(&walked, &image) };
             let is_whole = asleep.is_unchanged(pid, thread.tid, host.world);
             host.runtimes.python.observe(&image, &stack.python, host.world);
             Some(if is_whole { Ok(Sleeper { asleep, stack }) } else { Err(NotAsleep::WentOn) })
@@ -169,6 +170,7 @@ impl PythonPart {
             task_frames: 0,
             lock_holder: None,
             collecting: false,
+            code_ns: 0,
             reason: WaitReason::default(),
         }
     }

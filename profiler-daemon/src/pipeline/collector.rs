@@ -10,6 +10,7 @@ use super::absence::Absence;
 use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
 use super::queue::Outbox;
+use super::remapped::Remapped;
 use super::selection::{SelectError, Selection};
 use super::unwinder::{Job, Unwinding};
 use super::waits::Waits;
@@ -120,6 +121,8 @@ struct Books {
     shared: Arc<Shared>,
     /// Processes with a new program or name since the last look.
     executed: Executed,
+    /// Images that mapped code since they were read.
+    remapped: Remapped,
     /// Everything lost in closed windows.
     loss: Loss,
     windows: u64,
@@ -177,10 +180,12 @@ impl Collector {
             let window_ends = self.books.waits.reading_until(now).unwrap_or(self.window_ends);
             let due = window_ends.min(self.upkeep_due).saturating_duration_since(now);
             let due = if self.books.executed.is_empty() { due.min(READ_INTERVAL) } else { Duration::ZERO };
+            let due = self.books.remapped.due().map_or(due, |at| due.min(at.saturating_duration_since(now)));
             self.leave_for(now + due);
             self.rings.wait(std::os::fd::AsFd::as_fd(&self.waker), due);
             self.waker.reset();
             self.drain();
+            self.books.follow_remapped(Instant::now() + LOOK_TIME);
             self.follow_executed();
             if !self.carry_out_commands() {
                 return;
@@ -506,6 +511,7 @@ impl Books {
             aggregator,
             shared,
             executed: Executed::default(),
+            remapped: Remapped::default(),
             loss: Loss::default(),
             windows: 0,
             absence: Absence::new(Instant::now()),
@@ -589,9 +595,26 @@ impl Books {
         }
     }
 
+    /// Reads images again that mapped code, as far as there is time; one at least.
+    fn follow_remapped(&mut self, until: Instant) {
+        while let Some(image) = self.remapped.take_due(Instant::now()) {
+            if let Some(image) = self.shared.registry.reread(image, &ProcWorld) {
+                self.tell_unwinder(&image, Ending::Complete, Instant::now());
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+    }
+
     fn add_lifecycle(&mut self, event: LifecycleEvent) {
         match event {
             LifecycleEvent::Executed(executed) => self.executed.add(executed.process.pid),
+            LifecycleEvent::Mapped(code) => {
+                if self.shared.registry.note_mapped(code) {
+                    self.remapped.add(code.image, Instant::now());
+                }
+            }
             LifecycleEvent::Ended(ended) => {
                 self.aggregator.add_end(&ended);
                 if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {

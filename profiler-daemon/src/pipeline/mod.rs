@@ -13,6 +13,7 @@ mod executed;
 mod images;
 mod namer;
 mod queue;
+mod remapped;
 mod selection;
 mod service;
 mod session;

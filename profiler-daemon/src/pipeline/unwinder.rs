@@ -323,10 +323,11 @@ impl<M: ProcessMaps> Unwinder<M> {
         self.start_building(image);
         let wanted = self.mappings_of(image);
         let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
-            Some(space) if self.spaces.mappings(space.space) == wanted => Ok(()),
+            Some(space) if self.spaces.mappings(space.space) == wanted => self.renew_space(space, image),
             Some(space) if self.owners.get(&space.space) == Some(&pid) => {
                 self.tell_interpreter(space.space, image);
-                self.spaces.update(space.space, &wanted, &mut self.maps)
+                let updated = self.spaces.update(space.space, &wanted, &mut self.maps);
+                self.renew_space(space, image).and(updated)
             }
             _ => self.give_space(image, &wanted),
         };
@@ -337,13 +338,26 @@ impl<M: ProcessMaps> Unwinder<M> {
         self.report_process(pid);
     }
 
+    /// Tells the kernel half that a space shows what a later reading did. Code mapped before is not new to it any more.
+    fn renew_space(&mut self, space: Space, image: &Image) -> Result<(), LoadError> {
+        if space.read_ns >= image.read_from_ns {
+            return Ok(());
+        }
+        let pid = image.id.process.pid;
+        self.maps.set_space(pid, &Space { read_ns: image.read_from_ns, ..space })?;
+        // It may have ended meanwhile, and its space been forgotten.
+        self.given.insert(pid, space.start_ticks);
+        Ok(())
+    }
+
     fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), LoadError> {
         let (id, number) = (image.id, self.spaces.create());
         self.owners.insert(number, id.process.pid);
         self.tell_interpreter(number, image);
         let filled = self.spaces.update(number, wanted, &mut self.maps);
         let start_ticks = id.process.start_ns / TICK_NS;
-        let space = Space { start_ticks, exec_ns: id.exec_ns, space: number, padding: 0 };
+        let read_ns = image.read_from_ns;
+        let space = Space { start_ticks, exec_ns: id.exec_ns, read_ns, space: number, padding: 0 };
         self.maps.set_space(id.process.pid, &space)?;
         self.given.insert(id.process.pid, start_ticks);
         filled

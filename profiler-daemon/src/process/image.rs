@@ -11,6 +11,7 @@ use super::maps::{Address, MappedInode, Mapping, MappingKind, Mappings};
 use super::stat::{ProcessCredentials, ProcessStat};
 use super::world::{ProcFile, World};
 use crate::profile::ImageId;
+use crate::sys::clock;
 
 /// How many images were read so far.
 static READINGS: AtomicU64 = AtomicU64::new(0);
@@ -22,6 +23,10 @@ pub struct Image {
     pub id: ImageId,
     /// Which reading of it: never the same twice.
     pub revision: u64,
+    /// When its mappings were read, on the monotonic clock: from then, at the earliest.
+    pub read_from_ns: u64,
+    /// Until then, at the latest.
+    pub read_until_ns: u64,
     /// The name of the thread-group leader. Untrusted text.
     pub comm: String,
     /// The executable's path, without ` (deleted)`; absent for threads of the kernel. Untrusted.
@@ -50,7 +55,10 @@ impl Image {
     /// The start time is compared after everything was read, so that a pid given to another process meanwhile is noticed.
     pub fn read(id: ImageId, executables: &Executables, world: &dyn World) -> Result<Self, ProcessError> {
         let pid = id.process.pid;
-        let mappings = Mappings::parse(&world.read(pid, ProcFile::Maps)?);
+        let read_from_ns = clock::monotonic_ns();
+        let maps = world.read(pid, ProcFile::Maps)?;
+        let read_until_ns = clock::monotonic_ns();
+        let mappings = Mappings::parse(&maps);
         let status = world.read(pid, ProcFile::Status)?;
         let credentials = ProcessCredentials::parse(&status).ok_or(ProcessError::Gone(pid))?;
         let executable = world.executable_path(pid).ok().map(without_deleted);
@@ -64,6 +72,8 @@ impl Image {
         Ok(Self {
             id,
             revision: READINGS.fetch_add(1, Ordering::Relaxed),
+            read_from_ns,
+            read_until_ns,
             comm: stat.comm,
             executable,
             uid: credentials.uid,

@@ -35,6 +35,10 @@ pub const IMAGES_BYTES: usize = 128 << 20;
 pub const WINDOWS_AFTER_END: u64 = 3;
 /// Windows after which an image that nobody asked for is forgotten; it is read again if its process shows up.
 pub const WINDOWS_UNUSED: u64 = 60;
+/// Earlier readings kept of an image whose mappings were replaced or removed since; of older ones, addresses have no names.
+pub const FORMER_READINGS: usize = 8;
+/// Mappings of code remembered of an image. Stacks from before older ones are named as if those had been the first.
+pub const MAPPED_CODE: usize = 256;
 /// The first pause between two readings of one image's mappings; each reading doubles it.
 pub const REFRESH_FIRST: Duration = Duration::from_millis(10);
 /// The longest pause between two readings of one image's mappings.

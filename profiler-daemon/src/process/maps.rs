@@ -130,6 +130,18 @@ impl Mappings {
         self.0[..after].last().filter(|mapping| mapping.contains(address))
     }
 
+    /// Whether each of them is one of the others, or lies in one that shows the same.
+    pub fn are_in(&self, others: &Self) -> bool {
+        self.iter().all(|mapping| {
+            let shows_same = |other: &Mapping| {
+                (other.inode, other.kind) == (mapping.inode, mapping.kind)
+                    && other.end >= mapping.end
+                    && (mapping.kind != MappingKind::File || other.offset_of(mapping.start) == mapping.file_offset)
+            };
+            others.find(mapping.start).is_some_and(shows_same)
+        })
+    }
+
     /// All mappings, by address.
     pub fn iter(&self) -> impl Iterator<Item = &Mapping> {
         self.0.iter()

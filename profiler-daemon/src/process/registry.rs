@@ -12,10 +12,12 @@ use super::image::Image;
 use super::limits;
 use super::maps::Address;
 use super::pause::Pause;
+use super::readings::Readings;
 use super::recent::RecentMap;
 use super::subjects::Subjects;
 use super::world::World;
 use crate::profile::ImageId;
+use crate::wire::MappedCode;
 
 /// All images known.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ struct Books {
 #[derive(Debug)]
 struct Entry {
     /// `None` if the process was gone, or could not be read, when it was first seen.
-    image: Option<Arc<Image>>,
+    readings: Option<Readings>,
     used: u64,
     ended: bool,
     pause: Pause,
@@ -96,9 +98,27 @@ impl Registry {
         }
     }
 
+    /// Reads the image again at once, because it mapped code; `None` if it was never read, or ended.
+    pub fn reread(&self, id: ImageId, world: &dyn World) -> Option<Arc<Image>> {
+        let newest = self.lock().use_entry(&id).filter(|entry| !entry.ended)?.newest()?;
+        self.replace(id, Some(newest), world)
+    }
+
+    /// Notes that an image mapped code. Returns whether it is known.
+    pub fn note_mapped(&self, code: MappedCode) -> bool {
+        let mut books = self.lock();
+        let readings = books.images.find(&code.image).and_then(|entry| entry.readings.as_mut());
+        readings.map(|readings| readings.note_mapped(code)).is_some()
+    }
+
     /// The image, if it was observed and is not forgotten.
     pub fn image(&self, id: ImageId) -> Option<Arc<Image>> {
-        self.lock().use_entry(&id)?.image.clone()
+        self.lock().use_entry(&id)?.newest()
+    }
+
+    /// All readings of the image that are kept.
+    pub fn readings(&self, id: ImageId) -> Option<Readings> {
+        self.lock().use_entry(&id)?.readings.clone()
     }
 
     /// Notes that the image's process ended or executed another program.
@@ -129,7 +149,7 @@ impl Registry {
     }
 
     fn observe_at(&self, id: ImageId, now: Instant, world: &dyn World) -> Option<Arc<Image>> {
-        let known = self.lock().use_entry(&id).map(|entry| entry.image.clone());
+        let known = self.lock().use_entry(&id).map(|entry| entry.newest());
         known.unwrap_or_else(|| self.read(id, now, world))
     }
 
@@ -142,9 +162,9 @@ impl Registry {
     /// A process that ended keeps the image it had.
     fn replace(&self, id: ImageId, old: Option<Arc<Image>>, world: &dyn World) -> Option<Arc<Image>> {
         let Ok(image) = Image::read(id, &self.executables, world) else { return old };
-        let image = Some(Arc::new(image));
+        let image = Arc::new(image);
         self.lock().replace(id, image.clone());
-        image
+        Some(image)
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {
@@ -169,13 +189,18 @@ impl Books {
 
     fn insert(&mut self, id: ImageId, image: Option<Arc<Image>>, now: Instant) {
         self.remove(&id);
-        let entry = Entry { ended: image.is_none(), image, used: self.window, pause: Pause::new(now) };
+        let (ended, readings) = (image.is_none(), image.map(Readings::new));
+        let entry = Entry { ended, readings, used: self.window, pause: Pause::new(now) };
         self.keep(id, entry);
     }
 
-    fn replace(&mut self, id: ImageId, image: Option<Arc<Image>>) {
-        if let Some(old) = self.remove(&id) {
-            self.keep(id, Entry { image, ..old });
+    fn replace(&mut self, id: ImageId, image: Arc<Image>) {
+        if let Some(mut entry) = self.remove(&id) {
+            match &mut entry.readings {
+                Some(readings) => readings.add(image),
+                none => *none = Some(Readings::new(image)),
+            }
+            self.keep(id, entry);
         }
     }
 
@@ -198,8 +223,8 @@ impl Books {
     fn start_refresh(&mut self, id: &ImageId, now: Instant) -> Refresh {
         let Some(entry) = self.use_entry(id) else { return Refresh::Unknown };
         match !entry.ended && entry.pause.pass(now) {
-            true => Refresh::Due(entry.image.clone()),
-            false => Refresh::TooSoon(entry.image.clone()),
+            true => Refresh::Due(entry.newest()),
+            false => Refresh::TooSoon(entry.newest()),
         }
     }
 
@@ -217,8 +242,12 @@ impl Books {
 }
 
 impl Entry {
+    fn newest(&self) -> Option<Arc<Image>> {
+        self.readings.as_ref().map(|readings| readings.newest().clone())
+    }
+
     fn bytes(&self) -> usize {
-        self.image.as_ref().map_or(0, |image| image.mappings.bytes())
+        self.readings.as_ref().map_or(0, Readings::bytes)
     }
 }
 
@@ -297,6 +326,21 @@ mod tests {
         let later = Instant::now() + Duration::from_secs(1);
         let image = registry.observe_addresses(id, &[0x9000], later, &world).unwrap();
         assert!(image.mappings.find(Address(0x9000)).is_some());
+    }
+
+    #[test]
+    fn an_image_that_maps_code_is_read_again_at_once_while_its_process_lives() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        world.insert(7, process(50_000_000, MAPS));
+        let id = image_id(7, 50_000_000);
+        let mapped = MappedCode { image: id, at_ns: 1, start: 0x1000, end: 0x2000 };
+        assert!(registry.reread(id, &world).is_none() && !registry.note_mapped(mapped));
+        registry.observe(id, &world);
+        assert!(registry.note_mapped(mapped));
+        let revisions = [(); 2].map(|()| registry.reread(id, &world).unwrap().revision);
+        assert!(revisions[0] < revisions[1] && world.reads(ProcFile::Maps) == 3);
+        registry.end_image(id);
+        assert!(registry.reread(id, &world).is_none() && registry.image(id).is_some());
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         tasks: Arc::default(),
         task_frames: 0,
         lock_holder: None,
+        code_ns: 0,
         collecting: false,
         reason: WaitReason::default(),
         ending: Ending::Complete,

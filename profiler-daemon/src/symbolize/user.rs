@@ -12,7 +12,7 @@ use super::separate::Origin;
 use super::tasks::TaskNames;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
-use crate::process::{Address, Image, Mapping, MappingKind, Registry, World};
+use crate::process::{Address, Image, Mapping, MappingKind, Readings, Registry, World};
 use crate::profile::{Activity, AsyncEntry, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
 use crate::runtime::python::PythonFunction;
 use crate::runtime::python::entries::is_entry;
@@ -40,7 +40,8 @@ impl UserFrames<'_> {
     /// The frames of the user part of a stack, leaf first; the first address is an instruction pointer, the others are
     /// return addresses. Python frames take the places of the native frames that ran them. Also the image, if it is known.
     pub(super) fn resolve(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) -> Option<Arc<Image>> {
-        let image = self.registry.image(stack.image);
+        let readings = self.registry.readings(stack.image);
+        let image = readings.as_ref().map(|readings| readings.newest().clone());
         let before = frames.len();
         let (mut python, mut is_entered) = (PythonPart::of(stack), false);
         for (at, address) in stack.user.iter().enumerate() {
@@ -55,8 +56,8 @@ impl UserFrames<'_> {
             }
             let address = Address(if at == 0 { *address } else { address.saturating_sub(1) });
             let native = frames.len();
-            match &image {
-                Some(image) => self.resolve_one(image, address, frames),
+            match &readings {
+                Some(readings) => self.resolve_one(readings, (address, stack.code_ns), frames),
                 None => frames.push(self.shared.unknown(FrameKind::Native, Reason::ProcessGone, None, address.0)),
             }
             if python.is_unplaced() && frames[native..].iter().any(|frame| is_evaluation(frame)) {
@@ -145,13 +146,16 @@ impl UserFrames<'_> {
         self.shared.frame(frame)
     }
 
-    fn resolve_one(&mut self, image: &Arc<Image>, address: Address, frames: &mut Vec<Arc<Frame>>) {
-        if image.mappings.find(address).is_some() {
+    /// By the reading that shows where the address lay when code had last been mapped at `code_ns`.
+    fn resolve_one(&mut self, known: &Readings, (address, code_ns): (Address, u64), frames: &mut Vec<Arc<Frame>>) {
+        if let Some(image) = known.find(address, code_ns) {
             return self.resolve_mapped(image, address, frames);
         }
-        match self.registry.refresh(image.id, self.now, self.world) {
-            Some(newer) if newer.mappings.find(address).is_some() => self.resolve_mapped(&newer, address, frames),
-            _ => frames.push(self.shared.unknown(FrameKind::Native, Reason::Unmapped, None, address.0)),
+        let id = known.newest().id;
+        self.registry.refresh(id, self.now, self.world);
+        match self.registry.readings(id).as_ref().and_then(|readings| readings.find(address, code_ns)) {
+            Some(image) => self.resolve_mapped(image, address, frames),
+            None => frames.push(self.shared.unknown(FrameKind::Native, Reason::Unmapped, None, address.0)),
         }
     }
 

@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 use profiler_common::limits::LEAF_FRAMES;
 use profiler_common::python::{self, ENTRY_WORDS};
 use profiler_common::record::{
-    self, FLAG_COLLECTING, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_STACK_POINTERS,
-    FLAG_THROTTLED, Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU, STACK_ON_CPU, Snapshot,
-    StackHeader, account, subject,
+    self, CodeMapped, FLAG_COLLECTING, FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD,
+    FLAG_STACK_POINTERS, FLAG_THROTTLED, Identity, LIFECYCLE_EXEC, LIFECYCLE_EXIT, Lifecycle, STACK_OFF_CPU,
+    STACK_ON_CPU, Snapshot, StackHeader, account, subject,
 };
 use profiler_common::unwind::stop;
 use profiler_common::wait_lengths::Lengths;
@@ -15,8 +15,8 @@ use profiler_common::wait_lengths::Lengths;
 use super::asyncio::{decode_tasks, split_tasks};
 use super::python::{count_frames, place_frames};
 use super::{
-    Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
-    WaitInProgress,
+    Account, AccountId, Ended, Executed, LifecycleEvent, MappedCode, OffCpuCause, Room, StackEvent, StackKind,
+    UserStack, WaitInProgress,
 };
 use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, Subject, ThreadId, WaitClass, WaitDetail, WaitReason};
 
@@ -51,6 +51,7 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         python: &room.python,
         python_thread: (header.python_thread != 0).then_some(header.python_thread),
         collecting: header.flags & FLAG_COLLECTING != 0,
+        code_ns: header.code_ns,
         reason: decode_reason(&header.reason),
         lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
         python_ending: decode_python_ending(header.python_stop),
@@ -146,6 +147,10 @@ fn decode_reason(reason: &record::WaitReason) -> WaitReason {
 
 /// Decodes one record of the ring of lifecycles; `None` if it is malformed.
 pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
+    if bytes.len() == size_of::<CodeMapped>() {
+        let CodeMapped { identity, at_ns, start, end } = bytemuck::try_pod_read_unaligned(bytes).ok()?;
+        return Some(LifecycleEvent::Mapped(MappedCode { image: image_of(&identity), at_ns, start, end }));
+    }
     let record: Lifecycle = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
     if record.kind == LIFECYCLE_EXEC {
         return Some(LifecycleEvent::Executed(Executed { process: process_of(&record.identity), at_ns: record.at_ns }));
@@ -237,6 +242,7 @@ mod tests {
             period_ns: 1000,
             python_thread: 0,
             lock_holder: 0,
+            code_ns: 0,
             reason: record::WaitReason::NONE,
             kernel_frames: 1,
             user_frames: 2,
@@ -318,6 +324,20 @@ mod tests {
         assert_eq!(reason.detail.map(|detail| detail.label()).as_deref(), Some("net/receive"));
         let unknown = record::WaitReason { subject: 99, detail: 255, ..none };
         assert_eq!((decode_reason(&none), decode_reason(&unknown)), (WaitReason::default(), WaitReason::default()));
+    }
+
+    #[test]
+    fn mapped_code_is_told_from_other_records_by_its_size() {
+        let record = CodeMapped { identity: header().identity, at_ns: 5, start: 0x1000, end: 0x3000 };
+        let image = ImageId { process: ProcessId { pid: 7, start_ns: 70 }, exec_ns: 0 };
+        let mapped = MappedCode { image, at_ns: 5, start: 0x1000, end: 0x3000 };
+        assert_eq!(decode_lifecycle(bytemuck::bytes_of(&record)), Some(LifecycleEvent::Mapped(mapped)));
+        let words = record_with_code_ns(9);
+        assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()).unwrap().code_ns, 9);
+    }
+
+    fn record_with_code_ns(code_ns: u64) -> Vec<u64> {
+        record(&StackHeader { code_ns, ..header() }, &[1, 2, 3])
     }
 
     #[test]

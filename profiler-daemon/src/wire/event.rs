@@ -42,6 +42,8 @@ pub struct StackEvent<'a> {
     pub lock_holder: Option<u64>,
     /// Whether the thread was collecting the interpreter's garbage.
     pub collecting: bool,
+    /// When code was last mapped into the process where other code may have been, on the monotonic clock, or zero.
+    pub code_ns: u64,
     /// Of a wait, what it was for.
     pub reason: WaitReason,
 }
@@ -154,6 +156,8 @@ pub enum LifecycleEvent {
     Ended(Box<Ended>),
     /// A process, selected or not, has a new program or name.
     Executed(Executed),
+    /// A process has mapped code.
+    Mapped(MappedCode),
 }
 
 /// The last books of an account.
@@ -172,4 +176,17 @@ pub struct Executed {
     pub process: ProcessId,
     /// When, on the monotonic clock.
     pub at_ns: u64,
+}
+
+/// Code that was mapped into a process whose mappings were known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappedCode {
+    /// The program image.
+    pub image: ImageId,
+    /// When, on the monotonic clock.
+    pub at_ns: u64,
+    /// The first address.
+    pub start: u64,
+    /// The first address behind it.
+    pub end: u64,
 }

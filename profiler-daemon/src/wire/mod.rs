@@ -9,7 +9,7 @@ mod python;
 
 pub use decode::{decode_ending, decode_lifecycle, decode_python_ending, decode_snapshot, decode_stack};
 pub use event::{
-    Account, AccountId, Ended, Executed, LifecycleEvent, OffCpuCause, Room, StackEvent, StackKind, UserStack,
-    WaitInProgress,
+    Account, AccountId, Ended, Executed, LifecycleEvent, MappedCode, OffCpuCause, Room, StackEvent, StackKind,
+    UserStack, WaitInProgress,
 };
 pub use python::place_frames;

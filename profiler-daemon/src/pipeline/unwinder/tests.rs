@@ -238,6 +238,23 @@ fn a_child_shares_its_parents_space_until_its_own_mappings_differ() {
 }
 
 #[test]
+fn the_kernel_half_is_told_of_each_later_reading_and_of_nobody_who_ended() {
+    let mut scene = Scene::new();
+    scene.start(7, 0, 0, MAPS);
+    let read_ns = |scene: &Scene| scene.unwinder.maps.spaces[&7].read_ns;
+    let first = read_ns(&scene);
+    scene.start(7, 0, 0, MAPS);
+    let second = read_ns(&scene);
+    scene.start(7, 0, 0, "1000-2000 r-xp 0 00:00 0\n");
+    assert!(first < second && second < read_ns(&scene));
+    scene.unwinder.sweep();
+    scene.read(7, 0, 0);
+    scene.world.remove(7);
+    (0..3).for_each(|_| scene.unwinder.sweep());
+    assert!(scene.is_empty(), "{:?}", scene.unwinder.maps);
+}
+
+#[test]
 fn a_space_given_to_a_process_that_had_ended_is_taken_back() {
     let mut scene = Scene::new();
     scene.start(7, 0, 0, MAPS);
