@@ -10,12 +10,13 @@ use profiler_common::record;
 use super::edges::{Edges, Part};
 use super::lengths::{LifetimeLengths, ReportedLengths};
 use super::limits::AMENDING_STACKS;
+use super::loops::{Look, LoopWait, Loops};
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
-    WaitPeriods,
+    AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp,
+    WaitClass, WaitPeriods,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -46,6 +47,7 @@ pub struct Aggregator {
     counters: [u64; record::COUNTERS as usize],
     /// Waits that have not ended, as they were looked at last.
     waits: Vec<OpenWait>,
+    loops: Loops,
     cpu_period_ns: u64,
 }
 
@@ -109,6 +111,7 @@ impl Aggregator {
             lifetime_lengths: LifetimeLengths::default(),
             counters: [0; record::COUNTERS as usize],
             waits: Vec::new(),
+            loops: Loops::default(),
             cpu_period_ns,
         };
         aggregator.begin_window(now, monotonic_ns);
@@ -141,7 +144,51 @@ impl Aggregator {
             }
             StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
         }
+        self.add_loop_wait(key, event);
         is_new
+    }
+
+    /// Adds a look at the tasks of an event loop: to the window it was made in, when the wait it fell into is known.
+    pub fn add_look(&mut self, look: Look) {
+        if let Some((look, wait)) = self.loops.add_look(look) {
+            self.book_look(&look, &wait);
+        }
+    }
+
+    /// Brings a wait of a thread that is looked at together with the looks that fell into it.
+    fn add_loop_wait(&mut self, key: TaskKey, event: &StackEvent<'_>) {
+        let StackKind::OffCpu { duration_ns, cause: OffCpuCause::Blocked(class), idle, .. } = event.kind else {
+            return;
+        };
+        if class != WaitClass::Poll || !self.loops.has(key) {
+            return;
+        }
+        let detail = event.reason.detail.filter(|_| !idle).map_or("", |detail| detail.name);
+        let wait = LoopWait {
+            from_ns: event.at_ns.saturating_sub(duration_ns),
+            to_ns: event.at_ns,
+            weight_ns: event.weight_ns,
+            detail,
+            charged: Awaited::charged(class, detail),
+            stack: BorrowedStack::of(event).to_owned_stack(),
+        };
+        for look in self.loops.add_wait(key, wait.clone()) {
+            self.book_look(&look, &wait);
+        }
+    }
+
+    fn book_look(&mut self, look: &Look, wait: &LoopWait) {
+        if wait.charged.is_empty() {
+            return;
+        }
+        if self.edges.is_within_open(look.at_ns) {
+            return self.window.add_look(look, wait);
+        }
+        let start_ns = self.began.range(..=look.at_ns).next_back().map(|(start_ns, _)| *start_ns);
+        // A window that the wait amends has its stack by now.
+        if let Some(earlier) = start_ns.and_then(|start_ns| self.amendments.get_mut(&start_ns)) {
+            earlier.add_look(look, wait);
+        }
     }
 
     /// Tells by which T the CPUs choose waits.
@@ -209,6 +256,9 @@ impl Aggregator {
         self.report(&ended.account);
         if let Some(account) = self.accounts.get_mut(&ended.account.id) {
             account.ended = true;
+        }
+        if ended.exited {
+            self.loops.forget((ended.account.process, ended.account.id.thread));
         }
     }
 
