@@ -506,11 +506,12 @@ fn share(weight: u64, part: u64, whole: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use profiler_common::record::{Totals, account};
-    use profiler_common::wait_class;
     use profiler_common::wait_lengths::Lengths;
+    use profiler_common::{wait_class, wait_detail};
 
     use super::*;
-    use crate::profile::{ImageId, PythonEnding, WaitReason};
+    use crate::aggregate::Pending;
+    use crate::profile::{ImageId, PythonEnding, PythonFrame, WaitDetail, WaitReason};
     use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
@@ -542,6 +543,48 @@ mod tests {
             collecting: false,
             reason: WaitReason::default(),
         }
+    }
+
+    /// The end of a wait of a loop, ended by a reply, or idle.
+    fn looped(at_ns: u64, duration_ns: u64, idle: bool) -> StackEvent<'static> {
+        let number = if idle { wait_detail::POLL_REQUEST } else { wait_detail::POLL_REPLY };
+        let reason = WaitReason { detail: WaitDetail::from_number(number), subject: None };
+        let cause = OffCpuCause::Blocked(WaitClass::Poll);
+        let kind = StackKind::OffCpu { duration_ns, runq_ns: 0, cause, idle };
+        StackEvent { kind, reason, ..off_cpu(at_ns, duration_ns, 0, duration_ns) }
+    }
+
+    fn look(at_ns: u64, pending: &[(Awaited, u64, u64)]) -> Look {
+        let entry = |instruction| AsyncEntry::Frame(PythonFrame { code: 1, instruction, fingerprint: 2, place: None });
+        let place = |(awaited, instruction, tasks): &(Awaited, u64, u64)| Pending {
+            awaited: *awaited,
+            entries: [entry(*instruction)].into(),
+            tasks: *tasks,
+        };
+        let image = ImageId { process: PROCESS, exec_ns: 0 };
+        let pending = pending.iter().map(place).collect();
+        Look { image, thread: THREAD, at_ns, interval_ns: 100, pending }
+    }
+
+    #[test]
+    fn looks_count_for_the_window_they_were_made_in_when_their_wait_has_ended() {
+        let mut aggregator = aggregator();
+        let (client, replies) = ((Awaited::Client, 1, 5), [(Awaited::Reply, 7, 1), (Awaited::Reply, 8, 3)]);
+        aggregator.add_look(look(SECOND, &[client]));
+        aggregator.add_stack(&looped(SECOND + 1, SECOND, true));
+        aggregator.add_look(look(2 * SECOND, &[client, replies[0], replies[1]]));
+        assert!(aggregator.peek(Timestamp(1)).loops.is_empty(), "no wait that is not idle has ended");
+        let first = aggregator.close(Timestamp(3 * SECOND), 3 * SECOND);
+        assert!(first.window.loops.is_empty());
+        aggregator.add_look(look(4 * SECOND, &[(Awaited::Timer, 9, 1)]));
+        aggregator.add_stack(&looped(5 * SECOND, 4 * SECOND - 2, false));
+        let second = aggregator.close(Timestamp(6 * SECOND), 6 * SECOND);
+        let told = |windows: &[RawWindow]| -> Vec<(u64, u64, Vec<u64>)> {
+            let loops = windows.iter().flat_map(|window| &window.loops);
+            loops.map(|of| (of.looks, of.empty_ns, of.places.iter().map(|(_, ns)| *ns).collect())).collect()
+        };
+        assert_eq!(told(&second.amendments), [(1, 0, vec![25, 75])], "each task has the same part");
+        assert_eq!(told(&[second.window]), [(1, 100, vec![])], "nobody awaited a reply");
     }
 
     fn account(net_ns: u64, cpu_ns: u64) -> Account {

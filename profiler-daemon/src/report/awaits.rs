@@ -32,7 +32,7 @@ impl AwaitSummary {
         let attributed: Vec<&Entry> = calibrated.entries.iter().filter(|entry| entry.awaits.is_some()).collect();
         let stacks: HashSet<u32> = attributed.iter().filter_map(|entry| entry.awaits).collect();
         let place = |frame: &Frame| (frame.function(), frame.file.clone(), frame.line);
-        let charged = stacks.iter().filter_map(|stack| rule.charge(&profile.stacks[*stack as usize]).ok());
+        let charged = stacks.iter().filter_map(|stack| rule.charge_await(&profile.stacks[*stack as usize]).ok());
         let lines: HashSet<_> = charged.map(place).collect();
         let loops: HashSet<_> = attributed.iter().map(|entry| (entry.task, entry.detail)).collect();
         let of_loop = |waits: &&LoopWaits| loops.contains(&(waits.task, Some(waits.detail)));

@@ -568,8 +568,12 @@ impl<'a> Charger<'a> {
         self.sums.total_ns += entry.ns;
         let row = &mut self.sums.rows[row];
         row.add(entry, None, None);
-        let place = entry.place().map(|stack| &self.profile.stacks[stack as usize]);
-        if let Some(frame) = place.and_then(|stack| self.query.rule.charge(stack).ok()) {
+        let rule = self.query.rule;
+        let place = match entry.awaits.map(|stack| &self.profile.stacks[stack as usize]) {
+            Some(place) => rule.charge_await(place).ok(),
+            None => stack.and_then(|stack| rule.charge(stack).ok()),
+        };
+        if let Some(frame) = place {
             row.places.entry(frame_key(frame, RowKind::Line)).or_insert((0, frame)).0 += entry.ns;
         }
     }
@@ -583,7 +587,7 @@ impl<'a> Charger<'a> {
     fn charge_stack(&mut self, entry: &Entry, stack: usize) {
         let charged = match self.stacks[stack].take() {
             Some(charged) => charged,
-            None => self.rows_of(stack),
+            None => self.rows_of(stack, entry.awaits.is_some()),
         };
         if !charged.is_empty() {
             self.sums.total_ns += entry.ns;
@@ -596,7 +600,7 @@ impl<'a> Charger<'a> {
     }
 
     /// The rows of a stack that match the path; with inclusive counting a recursive function is one row.
-    fn rows_of(&mut self, stack: usize) -> ChargedRows<'a> {
+    fn rows_of(&mut self, stack: usize, awaits: bool) -> ChargedRows<'a> {
         let profile = self.profile;
         let (rule, stack) = (self.query.rule, &profile.stacks[stack]);
         let mut frames: Vec<&'a Frame> = Vec::new();
@@ -604,7 +608,7 @@ impl<'a> Charger<'a> {
             frames.extend(rule.shown(stack));
         }
         if frames.is_empty() {
-            match rule.charge(stack) {
+            match if awaits { rule.charge_await(stack) } else { rule.charge(stack) } {
                 Ok(frame) => frames.push(frame),
                 Err(reason) => return self.unknown_rows(reason),
             }

@@ -320,3 +320,193 @@ impl Awaiters {
 fn field(object: u64, offset: u32) -> u64 {
     object.wrapping_add(u64::from(offset))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::process::fixture::{FixtureProcess, FixtureWorld};
+
+    const BASE: u64 = 0x10_0000;
+    const STATE: u64 = BASE + 0x100;
+    const HEAD: u64 = STATE + 880;
+    const CODE: u64 = BASE + 0x800;
+    const CODE_TYPE: u64 = 0xc0de;
+    const COROUTINE_TYPE: u64 = 0xc0c0;
+    const NUMBER_TYPE: u64 = 0x4040;
+    const TEXT_TYPE: u64 = 0x7e47;
+    /// In the bytes behind the one at 104: a task; one that a set awaits.
+    const IS_TASK: u64 = 1 << 32;
+    const BY_SET: u64 = 1 << 40;
+
+    /// As in 3.14.
+    fn lists() -> TaskLists {
+        let tasks = Asyncio {
+            text_type: TEXT_TYPE,
+            number_type: NUMBER_TYPE,
+            coroutine_type: COROUTINE_TYPE,
+            generator_type: 0x9e9e,
+            thread_task: 872,
+            task_bytes: 144,
+            task_name: 136,
+            task_awaited_by: 96,
+            task_is_task: 108,
+            task_awaited_by_is_set: 109,
+            task_coroutine: 128,
+            coroutine_frame: 72,
+            coroutine_state: 67,
+            coroutine_awaits: 0xff,
+            frame_stack: 64,
+            frame_awaits: 8,
+            set_used: 24,
+            set_mask: 32,
+            set_table: 40,
+            text_length: 16,
+            text_state: 32,
+            text_ascii_bit: 6,
+            text_data: 40,
+            number_tag: 16,
+        };
+        TaskLists { tasks, thread_loop: 864, thread_tasks: 880, task_node: 152 }
+    }
+
+    fn python() -> Interpreter {
+        Interpreter {
+            frame_bytes: 80,
+            frame_instruction: 56,
+            object_type: 8,
+            code_type: CODE_TYPE,
+            ..Interpreter::default()
+        }
+    }
+
+    /// The memory of a process with a loop.
+    struct Memory(Vec<u8>);
+
+    impl Memory {
+        fn new() -> Self {
+            let mut memory = Self(vec![0; 0x20_0000]);
+            memory.put(STATE, &[(864, 1), (880, HEAD), (888, HEAD)]);
+            memory.put(CODE, &[(8, CODE_TYPE)]);
+            memory
+        }
+
+        fn put(&mut self, at: u64, words: &[(u64, u64)]) {
+            for (offset, word) in words {
+                let at = (at + offset - BASE) as usize;
+                self.0[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+
+        fn word(&self, at: u64) -> u64 {
+            u64_at(&self.0, (at - BASE) as usize)
+        }
+
+        /// A task at the end of the list, whose coroutines stand at these instructions, the outermost first.
+        fn add_task(&mut self, task: u64, number: u64, instructions: &[u64], (awaited_by, is_set): (u64, u64)) {
+            let (last, node, name) = (self.word(HEAD + 8), task + 152, task + 0x100);
+            self.put(last, &[(0, node)]);
+            self.put(HEAD, &[(8, node)]);
+            self.put(node, &[(0, HEAD), (8, last)]);
+            self.put(name, &[(8, NUMBER_TYPE), (16, 8), (24, 0xdead_0000_0000 | number)]);
+            self.put(task, &[(96, awaited_by), (104, IS_TASK | is_set), (128, task + 0x200), (136, name)]);
+            for (at, instruction) in (1..).zip(instructions) {
+                let (coroutine, stack) = (task + 0x200 * at, task + 0x200 * at + 0x100);
+                self.put(coroutine, &[(8, COROUTINE_TYPE), (64, 0xff << 24), (72, CODE | 1), (128, *instruction)]);
+                self.put(coroutine, &[(136, stack + 8)]);
+                self.put(stack, &[(0, task + 0x200 * (at + 1) | 1)]);
+            }
+        }
+
+        fn read(&self) -> Result<PendingTasks, Unread> {
+            let world = FixtureWorld::default();
+            let memory = [(BASE, self.0.clone())].into();
+            world.insert(7, FixtureProcess { memory, ..FixtureProcess::default() });
+            let until = Instant::now() + Duration::from_secs(60);
+            read_pending(STATE, &lists(), &python(), ProcessMemory::new(7, &world), (until, 5))
+        }
+    }
+
+    /// Instructions and names, leaf first.
+    fn shown(places: &[Arc<[AsyncEntry]>]) -> Vec<Vec<String>> {
+        let show = |entry: &AsyncEntry| match entry {
+            AsyncEntry::Frame(frame) => frame.instruction.to_string(),
+            AsyncEntry::Task(task) => {
+                format!("{}{}", task.name.text().unwrap_or_default(), if task.is_shared { "+" } else { "" })
+            }
+            AsyncEntry::Cut => "cut".to_owned(),
+        };
+        places.iter().map(|place| place.iter().map(show).collect()).collect()
+    }
+
+    const fn task(number: u64) -> u64 {
+        BASE + 0x1_0000 + number * 0x1000
+    }
+
+    #[test]
+    fn tasks_that_await_others_are_behind_these_also_through_futures_and_sets() {
+        let (future, set, table) = (BASE + 0x2000, BASE + 0x3000, BASE + 0x3100);
+        let mut memory = Memory::new();
+        memory.add_task(task(1), 1, &[10], (0, 0));
+        memory.add_task(task(2), 2, &[20, 21], (future, 0));
+        memory.add_task(task(3), 3, &[30], (set, BY_SET));
+        memory.add_task(task(4), 4, &[40], (0, 0));
+        memory.put(future, &[(96, task(1))]);
+        memory.put(set, &[(24, 2), (32, 7), (40, table)]);
+        memory.put(table, &[(0, 5), (8, NO_KEY), (32, task(1)), (40, 1), (48, task(4)), (56, 2)]);
+        let found = memory.read().unwrap();
+        assert_eq!((found.tasks, found.pending), (4, 2));
+        let mut places = shown(&found.places);
+        places.sort();
+        let expected = [vec!["21", "20", "Task-2", "10", "Task-1"], vec!["30", "Task-3+", "10", "Task-1"]];
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn of_too_many_pending_tasks_a_sample_is_taken() {
+        let mut memory = Memory::new();
+        for number in 0..300 {
+            memory.add_task(task(number), number, &[number], (0, 0));
+        }
+        let found = memory.read().unwrap();
+        assert_eq!((found.tasks, found.pending, found.places.len()), (300, 300, limits::ASYNCIO_PLACES));
+        let distinct: HashSet<_> = found.places.iter().collect();
+        assert_eq!(distinct.len(), limits::ASYNCIO_PLACES);
+    }
+
+    #[test]
+    fn a_list_that_leads_nowhere_or_round_in_circles_is_not_believed() {
+        let mut memory = Memory::new();
+        (1..=3).for_each(|number| memory.add_task(task(number), number, &[1], (0, 0)));
+        assert_eq!(memory.read().map(|found| found.pending), Ok(3));
+        for (at, word) in [
+            (task(2) + 152, task(1) + 152),
+            (task(2) + 152, task(2) + 152),
+            (task(2) + 152, 8),
+            (task(3) + 160, HEAD),
+            (task(2) + 104, 0),
+            (HEAD, u64::MAX),
+        ] {
+            let mut damaged = Memory(memory.0.clone());
+            damaged.put(at, &[(0, word)]);
+            assert_eq!(damaged.read(), Err(Unread::Torn), "{at:x} {word:x}");
+        }
+        memory.put(STATE, &[(864, 0)]);
+        assert_eq!(memory.read(), Err(Unread::NoLoop));
+    }
+
+    #[test]
+    fn tasks_and_coroutines_that_await_each_other_in_a_circle_end_somewhere() {
+        let mut memory = Memory::new();
+        memory.add_task(task(1), 1, &[10], (task(2), 0));
+        memory.add_task(task(2), 2, &[20], (task(1), 0));
+        memory.add_task(task(3), 3, &[30], (task(1), 0));
+        memory.put(task(3) + 0x300, &[(0, task(3) + 0x200)]);
+        let found = memory.read().unwrap();
+        let places = shown(&found.places);
+        assert_eq!((found.pending, places.len()), (1, 1));
+        assert_eq!(places[0].iter().filter(|shown| *shown == "30").count(), limits::ASYNCIO_COROUTINES);
+        assert_eq!(places[0].last().map(String::as_str), Some("cut"));
+    }
+}
