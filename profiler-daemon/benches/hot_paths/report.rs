@@ -45,6 +45,7 @@ fn profile() -> Profile {
         cpu_period_ns: WEIGHT_NS,
         wait_periods: WaitPeriods::of(WEIGHT_NS),
         wait_lengths: Vec::new(),
+        loop_waits: Vec::new(),
         loss: Loss::default(),
     }
 }

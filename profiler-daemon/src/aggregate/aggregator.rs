@@ -10,12 +10,13 @@ use profiler_common::record;
 use super::edges::{Edges, Part};
 use super::lengths::{LifetimeLengths, ReportedLengths};
 use super::limits::AMENDING_STACKS;
+use super::loops::{Look, LoopWait, Loops};
 use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
-    WaitPeriods,
+    AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp,
+    WaitClass, WaitPeriods,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -46,6 +47,7 @@ pub struct Aggregator {
     counters: [u64; record::COUNTERS as usize],
     /// Waits that have not ended, as they were looked at last.
     waits: Vec<OpenWait>,
+    loops: Loops,
     cpu_period_ns: u64,
 }
 
@@ -109,6 +111,7 @@ impl Aggregator {
             lifetime_lengths: LifetimeLengths::default(),
             counters: [0; record::COUNTERS as usize],
             waits: Vec::new(),
+            loops: Loops::default(),
             cpu_period_ns,
         };
         aggregator.begin_window(now, monotonic_ns);
@@ -141,7 +144,51 @@ impl Aggregator {
             }
             StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
         }
+        self.add_loop_wait(key, event);
         is_new
+    }
+
+    /// Adds a look at the tasks of an event loop: to the window it was made in, when the wait it fell into is known.
+    pub fn add_look(&mut self, look: Look) {
+        if let Some((look, wait)) = self.loops.add_look(look) {
+            self.book_look(&look, &wait);
+        }
+    }
+
+    /// Brings a wait of a thread that is looked at together with the looks that fell into it.
+    fn add_loop_wait(&mut self, key: TaskKey, event: &StackEvent<'_>) {
+        let StackKind::OffCpu { duration_ns, cause: OffCpuCause::Blocked(class), idle, .. } = event.kind else {
+            return;
+        };
+        if class != WaitClass::Poll || !self.loops.has(key) {
+            return;
+        }
+        let detail = event.reason.detail.filter(|_| !idle).map_or("", |detail| detail.name);
+        let wait = LoopWait {
+            from_ns: event.at_ns.saturating_sub(duration_ns),
+            to_ns: event.at_ns,
+            weight_ns: event.weight_ns,
+            detail,
+            charged: Awaited::charged(class, detail),
+            stack: BorrowedStack::of(event).to_owned_stack(),
+        };
+        for look in self.loops.add_wait(key, wait.clone()) {
+            self.book_look(&look, &wait);
+        }
+    }
+
+    fn book_look(&mut self, look: &Look, wait: &LoopWait) {
+        if wait.charged.is_empty() {
+            return;
+        }
+        if self.edges.is_within_open(look.at_ns) {
+            return self.window.add_look(look, wait);
+        }
+        let start_ns = self.began.range(..=look.at_ns).next_back().map(|(start_ns, _)| *start_ns);
+        // A window that the wait amends has its stack by now.
+        if let Some(earlier) = start_ns.and_then(|start_ns| self.amendments.get_mut(&start_ns)) {
+            earlier.add_look(look, wait);
+        }
     }
 
     /// Tells by which T the CPUs choose waits.
@@ -209,6 +256,9 @@ impl Aggregator {
         self.report(&ended.account);
         if let Some(account) = self.accounts.get_mut(&ended.account.id) {
             account.ended = true;
+        }
+        if ended.exited {
+            self.loops.forget((ended.account.process, ended.account.id.thread));
         }
     }
 
@@ -456,11 +506,12 @@ fn share(weight: u64, part: u64, whole: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use profiler_common::record::{Totals, account};
-    use profiler_common::wait_class;
     use profiler_common::wait_lengths::Lengths;
+    use profiler_common::{wait_class, wait_detail};
 
     use super::*;
-    use crate::profile::{ImageId, PythonEnding, WaitReason};
+    use crate::aggregate::Pending;
+    use crate::profile::{ImageId, PythonEnding, PythonFrame, WaitDetail, WaitReason};
     use crate::wire::UserStack;
 
     const PROCESS: ProcessId = ProcessId { pid: 10, start_ns: 1 };
@@ -493,6 +544,48 @@ mod tests {
             collecting: false,
             reason: WaitReason::default(),
         }
+    }
+
+    /// The end of a wait of a loop, ended by a reply, or idle.
+    fn looped(at_ns: u64, duration_ns: u64, idle: bool) -> StackEvent<'static> {
+        let number = if idle { wait_detail::POLL_REQUEST } else { wait_detail::POLL_REPLY };
+        let reason = WaitReason { detail: WaitDetail::from_number(number), subject: None };
+        let cause = OffCpuCause::Blocked(WaitClass::Poll);
+        let kind = StackKind::OffCpu { duration_ns, runq_ns: 0, cause, idle };
+        StackEvent { kind, reason, ..off_cpu(at_ns, duration_ns, 0, duration_ns) }
+    }
+
+    fn look(at_ns: u64, pending: &[(Awaited, u64, u64)]) -> Look {
+        let entry = |instruction| AsyncEntry::Frame(PythonFrame { code: 1, instruction, fingerprint: 2, place: None });
+        let place = |(awaited, instruction, tasks): &(Awaited, u64, u64)| Pending {
+            awaited: *awaited,
+            entries: [entry(*instruction)].into(),
+            tasks: *tasks,
+        };
+        let image = ImageId { process: PROCESS, exec_ns: 0 };
+        let pending = pending.iter().map(place).collect();
+        Look { image, thread: THREAD, at_ns, interval_ns: 100, pending }
+    }
+
+    #[test]
+    fn looks_count_for_the_window_they_were_made_in_when_their_wait_has_ended() {
+        let mut aggregator = aggregator();
+        let (client, replies) = ((Awaited::Client, 1, 5), [(Awaited::Reply, 7, 1), (Awaited::Reply, 8, 3)]);
+        aggregator.add_look(look(SECOND, &[client]));
+        aggregator.add_stack(&looped(SECOND + 1, SECOND, true));
+        aggregator.add_look(look(2 * SECOND, &[client, replies[0], replies[1]]));
+        assert!(aggregator.peek(Timestamp(1)).loops.is_empty(), "no wait that is not idle has ended");
+        let first = aggregator.close(Timestamp(3 * SECOND), 3 * SECOND);
+        assert!(first.window.loops.is_empty());
+        aggregator.add_look(look(4 * SECOND, &[(Awaited::Timer, 9, 1)]));
+        aggregator.add_stack(&looped(5 * SECOND, 4 * SECOND - 2, false));
+        let second = aggregator.close(Timestamp(6 * SECOND), 6 * SECOND);
+        let told = |windows: &[RawWindow]| -> Vec<(u64, u64, Vec<u64>)> {
+            let loops = windows.iter().flat_map(|window| &window.loops);
+            loops.map(|of| (of.looks, of.empty_ns, of.places.iter().map(|(_, ns)| *ns).collect())).collect()
+        };
+        assert_eq!(told(&second.amendments), [(1, 0, vec![25, 75])], "each task has the same part");
+        assert_eq!(told(&[second.window]), [(1, 100, vec![])], "nobody awaited a reply");
     }
 
     fn account(net_ns: u64, cpu_ns: u64) -> Account {

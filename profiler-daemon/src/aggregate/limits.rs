@@ -13,3 +13,20 @@ pub(super) const EDGES: usize = 4096;
 /// What threads of a window wait for, told apart: files, peers and locks by process. Waits for others have only a class and
 /// a detail.
 pub(super) const SUBJECTS: usize = 4096;
+
+/// Threads with an event loop whose tasks are looked at; looks at further ones are dropped.
+pub(super) const LOOP_THREADS: usize = 4096;
+
+/// Looks that wait for the capture of the wait they fell into, of one thread: beyond, the oldest are dropped, so that of a
+/// longer wait only its last minutes count.
+pub(super) const LOOKS: usize = 4096;
+
+/// Captured waits of a thread that are remembered for looks that come late.
+pub(super) const LOOP_WAITS: usize = 16;
+
+/// Places where tasks of a thread's loop await something, told apart in one window and for one kind of wait. Beyond, the names of
+/// tasks do not count, as those of a server that has a task for each request.
+pub(super) const NAMED_PLACES: usize = 2048;
+
+/// The same, all in all. The weight of further ones stays with the loop.
+pub(super) const PLACES: usize = 4096;

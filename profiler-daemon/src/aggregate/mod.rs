@@ -7,10 +7,13 @@ mod aggregator;
 mod edges;
 mod lengths;
 mod limits;
+mod loops;
+mod places;
 pub mod raw;
 mod reconcile;
 mod window;
 
 pub use aggregator::{Aggregator, Closed, OpenWait};
 pub use lengths::LifetimeLengths;
-pub use raw::{RawSample, RawStack, RawState, RawWindow};
+pub use loops::{Look, Pending};
+pub use raw::{RawLoop, RawSample, RawStack, RawState, RawWindow};

@@ -22,6 +22,8 @@ pub struct RawWindow {
     pub totals: Vec<TaskTotals>,
     /// How long the waits that ended were, one per (task, class).
     pub wait_lengths: Vec<WaitLengths>,
+    /// What tasks awaited while event loops waited, one per (task, what ended the waits).
+    pub loops: Vec<RawLoop>,
     /// The mean on-CPU time between two on-CPU samples of one CPU.
     pub cpu_period_ns: u64,
     /// T, the mean off-CPU time between two captured waits of one thread.
@@ -65,6 +67,25 @@ pub struct RawStack {
     pub lock_holder: Option<u64>,
     /// Of a wait, what it was for.
     pub reason: WaitReason,
+}
+
+/// What looks at the tasks of one loop found in its waits of one kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawLoop {
+    /// Index into [`RawWindow::tasks`].
+    pub task: u32,
+    /// What ended the waits.
+    pub detail: &'static str,
+    /// How many looks fell into them.
+    pub looks: u64,
+    /// The weight of looks that found no task to charge.
+    pub empty_ns: u64,
+    /// The program image the places belong to.
+    pub image: ImageId,
+    /// Where the loop waited in one of these waits; an index into [`RawWindow::stacks`].
+    pub stack: Option<u32>,
+    /// Each place where tasks awaited something, leaf first, and its weight.
+    pub places: Vec<(Arc<[AsyncEntry]>, u64)>,
 }
 
 /// What a raw sample's thread was doing; the kind of code is known only after symbolization.

@@ -8,6 +8,8 @@ use indexmap::{Equivalent, IndexMap};
 
 use super::lengths::WindowLengths;
 use super::limits::{STACKS, SUBJECTS};
+use super::loops::{Look, LoopWait};
+use super::places::Places;
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
     AsyncEntry, Ending, ImageId, LengthCounts, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task,
@@ -31,6 +33,7 @@ pub(super) struct Window {
     periods_ns: HashMap<u32, u64>,
     wait_periods: WaitPeriods,
     lengths: WindowLengths,
+    places: Places,
     loss: Loss,
 }
 
@@ -85,6 +88,24 @@ impl<'a> BorrowedStack<'a> {
             collecting: event.collecting,
             code_ns: event.code_ns,
             reason: event.reason,
+        }
+    }
+
+    pub(super) fn of_raw(stack: &'a RawStack) -> Self {
+        Self {
+            image: stack.image,
+            on_cpu: stack.on_cpu,
+            kernel: &stack.kernel,
+            user: &stack.user,
+            has_gap: stack.has_gap,
+            ending: stack.ending,
+            python: &stack.python,
+            python_ending: stack.python_ending,
+            tasks: &stack.tasks,
+            task_frames: stack.task_frames,
+            lock_holder: stack.lock_holder,
+            collecting: stack.collecting,
+            reason: stack.reason,
         }
     }
 
@@ -198,6 +219,13 @@ impl Window {
         estimate.variance_ns2 += addition.variance_ns2;
     }
 
+    /// Adds a look at the tasks of a loop, which fell into this wait.
+    pub(super) fn add_look(&mut self, look: &Look, wait: &LoopWait) {
+        let task = self.intern_task(look.key());
+        let stack = self.intern_stack(BorrowedStack::of_raw(&wait.stack)).map(|(index, _)| index);
+        self.places.add(task, stack, look, wait);
+    }
+
     /// Notes the T by which a wait of a task was chosen.
     pub(super) fn note_period(&mut self, task: u32, period_ns: u64) {
         let longest_ns = self.periods_ns.entry(task).or_default();
@@ -250,6 +278,7 @@ impl Window {
             samples: self.samples.iter().map(|(key, estimate)| to_raw_sample(key, estimate)).collect(),
             totals,
             wait_lengths: self.lengths.to_table(),
+            loops: self.places.to_raw(),
             cpu_period_ns: 0,
             wait_periods: self.wait_periods,
             loss: self.loss.clone(),

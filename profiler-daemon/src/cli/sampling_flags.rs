@@ -29,6 +29,10 @@ pub(super) struct SamplingFlags {
     /// Threads accounted at once, at most [default: 65536]
     #[arg(long, value_name = "N")]
     max_threads: Option<String>,
+    /// Do not look at the suspended tasks of asyncio event loops (Python 3.14 on) while these wait, to tell
+    /// which lines with an await they waited for
+    #[arg(long)]
+    no_await: bool,
     /// Where the kernel half keeps the state of a thread
     #[arg(long, hide = true, value_enum)]
     variant: Option<VariantWord>,
@@ -80,6 +84,7 @@ impl SamplingFlags {
         let mut settings = SamplingSettings::default();
         self.set_rates(&mut settings)?;
         self.set_kernel_half(&mut settings);
+        settings.awaits = !self.no_await;
         self.naming.set(&mut settings)?;
         history.set(&mut settings)?;
         settings.validate()?;
@@ -153,6 +158,7 @@ mod tests {
             wait_period: text("1ms"),
             wait_budget: text("500"),
             max_threads: text("1000"),
+            no_await: true,
             variant: Some(VariantWord::Hash),
             switch_in: Some(SwitchInWord::Kprobe),
             object: Some("x.o".into()),
@@ -179,6 +185,7 @@ mod tests {
             cache_limit: 64 << 20,
             debuginfod: ["http://a", "https://b/c"].map(|url| ServerUrl::parse("x", url).unwrap()).to_vec(),
             source_text: false,
+            awaits: false,
             stop_signal: 0,
         };
         assert_eq!(flags.settings(&history), Ok(expected));

@@ -51,8 +51,14 @@ fn check_files(image: &Image) -> Check {
     }
 }
 
+/// The minor version from which on asyncio publishes its tasks.
+const TASKS_FROM: u8 = 14;
+
 fn check_python(found: Result<Version, Refusal>) -> Check {
     match found {
+        Ok(version) if version.minor >= TASKS_FROM => {
+            good("python", format!("functions and lines of Python {version}, and what event loops wait for"))
+        }
         Ok(version) => good("python", format!("functions and lines of Python {version}")),
         Err(refusal) => Check {
             name: "python",

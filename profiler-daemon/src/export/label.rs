@@ -11,7 +11,7 @@ pub(super) fn stack_of(calibrated: &Calibrated<'_>, entry: &Entry) -> Stack {
     if let Some(marker) = entry.marker() {
         return Stack::new(vec![Arc::new(marker)]);
     }
-    let stack = entry.stack.map(|at| &calibrated.profile.stacks[at as usize]);
+    let stack = entry.place().map(|at| &calibrated.profile.stacks[at as usize]);
     match stack.filter(|stack| !stack.frames.is_empty()) {
         Some(stack) => stack.clone(),
         None => Stack::new(vec![Arc::new(Frame::marker(format!("[{}]", Reason::NoUserStack.name())))]),
@@ -23,6 +23,9 @@ pub(super) fn state_frame(entry: &Entry) -> Option<String> {
     match entry.state {
         _ if entry.stack.is_none() => None,
         State::OnCpu(_) => None,
+        State::Wait(class) if entry.awaits.is_some() => {
+            Some(format!("[await {}]", entry.detail.unwrap_or(class.name())))
+        }
         State::Wait(class) if entry.idle => Some(format!("[idle {}]", class.name())),
         State::Wait(class) => Some(format!("[wait {}]", class.name())),
         state => Some(format!("[{}]", state.name())),

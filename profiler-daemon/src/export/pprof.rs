@@ -186,6 +186,7 @@ impl<'a> Builder<'a> {
         labels.push(self.text_label("state", state));
         labels.extend(detail.map(|(key, value)| self.text_label(key, value)));
         labels.extend(entry.idle.then(|| self.text_label("idle", "true")));
+        labels.extend(entry.awaits.map(|_| self.text_label("attributed", "true")));
         labels
     }
 
@@ -199,14 +200,14 @@ impl<'a> Builder<'a> {
 
     /// The locations of a stack, leaf first; worked out once per stack.
     fn locations_of(&mut self, entry: &Entry) -> Vec<u64> {
-        if let Some(known) = entry.stack.and_then(|stack| self.stacks.get(&stack)) {
+        if let Some(known) = entry.place().and_then(|stack| self.stacks.get(&stack)) {
             return known.clone();
         }
         let stack = stack_of(self.calibrated, entry);
         let frames: Vec<&Frame> = stack.leaf_first().collect();
         let physical = frames.chunk_by(|inner, _| inner.inlined);
         let locations: Vec<u64> = physical.map(|frames| self.location(frames)).collect();
-        if let Some(stack) = entry.stack {
+        if let Some(stack) = entry.place() {
             self.stacks.insert(stack, locations.clone());
         }
         locations

@@ -233,6 +233,7 @@ fn profile() -> Profile {
         ],
         totals: vec![totals()],
         wait_lengths: Vec::new(),
+        loop_waits: Vec::new(),
         cpu_period_ns: 10_000_000,
         wait_periods: WaitPeriods::of(10_000_000),
         loss: Loss::default(),

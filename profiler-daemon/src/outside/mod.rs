@@ -8,11 +8,13 @@
 
 pub mod limits;
 mod memory;
+mod poll;
 mod process;
 mod reader;
 mod subject;
 mod tables;
 mod walk;
 
+pub use poll::is_polling;
 pub use process::{Accounts, RawPlace};
 pub use reader::{Host, Reader, Sleeper, Sought, Told};

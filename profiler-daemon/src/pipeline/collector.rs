@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::absence::Absence;
+use super::awaits::Awaits;
 use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
 use super::queue::Outbox;
@@ -134,6 +135,7 @@ struct Books {
     told: HashMap<ImageId, (u64, Instant)>,
     watch: Option<Watch>,
     waits: Waits,
+    awaits: Awaits,
 }
 
 impl Collector {
@@ -142,7 +144,7 @@ impl Collector {
         (kernel, rings): (Kernel, Rings),
         settings: &SamplingSettings,
         shared: Arc<Shared>,
-        (unwinding, waits): (Unwinding, Waits),
+        (unwinding, waits, awaits): (Unwinding, Waits, Awaits),
         (commands, waker, work): (Receiver<Command>, Waker, Outbox<Work>),
     ) -> Self {
         let now = shared.now();
@@ -151,7 +153,7 @@ impl Collector {
         Self {
             kernel,
             rings,
-            books: Books::new(aggregator, shared, unwinding, waits),
+            books: Books::new(aggregator, shared, unwinding, (waits, awaits)),
             selection: Selection::default(),
             settings: settings.clone(),
             commands,
@@ -217,6 +219,7 @@ impl Collector {
 
     fn drain(&mut self) {
         let Self { rings, books, .. } = self;
+        books.awaits.take().for_each(|look| books.aggregator.add_look(look));
         rings.drain(|ring, bytes| books.add_record(ring, bytes));
         books.absence.end(Instant::now());
     }
@@ -357,6 +360,7 @@ impl Collector {
             self.books.unwinding.give(Job::Retain(selected.chain(preparing).collect()));
             self.books.told.clear();
         }
+        self.books.awaits.forget_all();
     }
 
     fn add_target(&mut self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, AddError> {
@@ -506,7 +510,12 @@ impl Collector {
 }
 
 impl Books {
-    fn new(aggregator: Aggregator, shared: Arc<Shared>, unwinding: Unwinding, waits: Waits) -> Self {
+    fn new(
+        aggregator: Aggregator,
+        shared: Arc<Shared>,
+        unwinding: Unwinding,
+        (waits, awaits): (Waits, Awaits),
+    ) -> Self {
         Self {
             aggregator,
             shared,
@@ -520,6 +529,7 @@ impl Books {
             told: HashMap::new(),
             watch: None,
             waits,
+            awaits,
         }
     }
 
@@ -556,6 +566,7 @@ impl Books {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
+        self.awaits.note(event);
         if let Some(subject) = event.reason.subject.filter(|_| is_new) {
             self.shared.registry.subjects().observe(event.process, subject, &ProcWorld);
         }
@@ -617,6 +628,7 @@ impl Books {
             }
             LifecycleEvent::Ended(ended) => {
                 self.aggregator.add_end(&ended);
+                self.awaits.forget(ended.account.id.thread);
                 if ended.exited && ended.account.id.thread.tid == ended.account.process.pid {
                     self.shared.registry.end_image(ended.account.image);
                     self.told.remove(&ended.account.image);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::awaits;
 use super::builder::{self, BuildQueue};
 use super::collector::{AddError, Collector, Command, Watch};
 use super::dump::with_names;
@@ -97,9 +98,12 @@ impl Service {
         let (waits, reader) = waits::waits(tables, waker.clone());
         let to_reader = shared.clone();
         threads.start("sleepers", move || reader.run(&to_reader))?;
+        let (awaits, looker) = awaits::awaits(settings.awaits);
+        let to_looker = shared.clone();
+        threads.start("awaits", move || looker.run(&to_looker))?;
         let pipes = (receiver, waker.clone(), work);
         let collector =
-            Collector::new((kernel, rings), settings, shared.clone(), (unwinding, waits), pipes).watched(watch);
+            Collector::new((kernel, rings), settings, shared.clone(), (unwinding, waits, awaits), pipes).watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
         let symbols = (kept.debuginfod, settings.source_text);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::{Profile, Sample, Stack, State, Task, TaskTotals, WaitClass, WaitLengths};
+use super::{LoopWaits, Profile, Sample, Stack, State, Task, TaskTotals, WaitClass, WaitLengths};
 
 /// Merges windows in order. The CPU period is that of the last window that has any.
 pub fn merge_profiles<'a>(windows: impl IntoIterator<Item = &'a Profile>) -> Profile {
@@ -36,6 +36,8 @@ struct Merger {
     samples: HashMap<(u32, State, bool, u32), usize>,
     totals: HashMap<u32, usize>,
     lengths: HashMap<(u32, WaitClass), usize>,
+    /// Where the waits of a loop stand, and where each of their stacks does.
+    loops: HashMap<(u32, &'static str), (usize, HashMap<u32, usize>)>,
 }
 
 impl Merger {
@@ -52,6 +54,10 @@ impl Merger {
         }
         for waits in &window.wait_lengths {
             self.add_lengths(WaitLengths { task: tasks[waits.task as usize], ..waits.clone() });
+        }
+        for waits in &window.loop_waits {
+            let awaits = waits.awaits.iter().map(|(stack, ns)| (stacks[*stack as usize], *ns)).collect();
+            self.add_loop(LoopWaits { task: tasks[waits.task as usize], awaits, ..*waits });
         }
         self.add_header(window);
     }
@@ -87,6 +93,24 @@ impl Merger {
             None => {
                 self.lengths.insert((waits.task, waits.class), self.profile.wait_lengths.len());
                 self.profile.wait_lengths.push(waits);
+            }
+        }
+    }
+
+    fn add_loop(&mut self, waits: LoopWaits) {
+        let loops = &mut self.profile.loop_waits;
+        let (at, known) = self.loops.entry((waits.task, waits.detail)).or_insert_with(|| {
+            loops.push(LoopWaits { task: waits.task, detail: waits.detail, ..LoopWaits::default() });
+            (loops.len() - 1, HashMap::new())
+        });
+        let sum = &mut loops[*at];
+        sum.looks += waits.looks;
+        sum.empty_ns += waits.empty_ns;
+        for (stack, ns) in waits.awaits {
+            let place = *known.entry(stack).or_insert(sum.awaits.len());
+            match sum.awaits.get_mut(place) {
+                Some((_, sum_ns)) => *sum_ns += ns,
+                None => sum.awaits.push((stack, ns)),
             }
         }
     }
@@ -152,6 +176,22 @@ mod tests {
             .map(|waits| (waits.task, waits.class, waits.lengths.count(), waits.lengths.longest_ns))
             .collect();
         assert_eq!(told, [(0, WaitClass::Net, 2, 9), (1, WaitClass::Net, 4, 20), (1, WaitClass::Disk, 2, 5)]);
+    }
+
+    #[test]
+    fn what_looks_found_in_waits_of_one_kind_is_added_up_by_stack() {
+        let window = |functions: &[&'static str], detail| {
+            let awaits = (0..functions.len() as u32).map(|stack| (stack, 10 + u64::from(stack))).collect();
+            let stacks = functions.iter().map(|name| Stack::new(vec![Arc::new(Frame::marker(*name))])).collect();
+            let waits = LoopWaits { task: 0, detail, looks: 2, empty_ns: 1, awaits };
+            Profile { stacks, loop_waits: vec![waits], ..waiting(&[7], 1, 1, "f") }
+        };
+        let merged =
+            merge_profiles([&window(&["a", "b"], "reply"), &window(&["b"], "reply"), &window(&["a"], "timer")]);
+        let told: Vec<_> =
+            merged.loop_waits.iter().map(|waits| (waits.detail, waits.looks, waits.weight_ns())).collect();
+        assert_eq!(told, [("reply", 4, 33), ("timer", 2, 11)]);
+        assert_eq!(merged.loop_waits[0].awaits, [(0, 10), (1, 21)]);
     }
 
     #[test]

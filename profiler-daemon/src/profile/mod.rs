@@ -7,6 +7,7 @@ pub mod c_library;
 pub mod ending;
 mod frame;
 pub mod leaf;
+pub mod loop_waits;
 pub mod loss;
 pub mod merge;
 pub mod now;
@@ -27,6 +28,7 @@ pub use asyncio::{AsyncEntry, AsyncName, AsyncTask};
 pub use ending::Ending;
 pub use frame::{Activity, Frame, FrameKind, Name, Reason};
 pub use leaf::Leaf;
+pub use loop_waits::{Awaited, LoopWaits};
 pub use loss::{Loss, LossReason};
 pub use now::{Doing, Lasted, Place, ProcessNow, ThreadNow, WaitNow};
 pub use python::{PythonEnding, PythonFrame};
@@ -61,6 +63,8 @@ pub struct Profile {
     pub totals: Vec<TaskTotals>,
     /// How long the waits that ended were, one per (task, class).
     pub wait_lengths: Vec<WaitLengths>,
+    /// What tasks awaited while event loops waited, one per (task, what ended the waits).
+    pub loop_waits: Vec<LoopWaits>,
     /// The mean on-CPU time between two on-CPU samples of one CPU, in nanoseconds.
     pub cpu_period_ns: u64,
     /// T, the mean off-CPU time between two captured waits of one thread.

@@ -10,6 +10,8 @@
 //! | kernel only | the innermost kernel frame outside the scheduler | kernel threads |
 //! | a marker only | the marker | it says what is missing |
 //! | nothing | no frame | the user stack could not be read |
+//!
+//! Where a task of asyncio awaits something, the innermost frame outside of asyncio is charged: the line with the `await`.
 
 use crate::profile::c_library::is_c_library;
 use crate::profile::{Frame, FrameKind, Reason, Stack};
@@ -31,6 +33,12 @@ impl AttributionRule {
         self.shown(stack).next().or_else(|| fallback(stack)).ok_or(Reason::NoUserStack)
     }
 
+    /// The same, where a task awaits something: the frame whose `await` led into asyncio.
+    pub fn charge_await<'a>(&self, stack: &'a Stack) -> Result<&'a Frame, Reason> {
+        let own = self.shown(stack).find(|frame| !is_asyncio(frame));
+        own.map_or_else(|| self.charge(stack), Ok)
+    }
+
     /// The frames that may be charged, leaf first: with inclusive counting each of them is.
     pub fn shown<'a>(&self, stack: &'a Stack) -> impl Iterator<Item = &'a Frame> {
         let rule = Self { native: self.native || !stack.leaf_first().any(is_managed), ..*self };
@@ -46,6 +54,12 @@ impl AttributionRule {
             FrameKind::Interpreter | FrameKind::Marker => false,
         }
     }
+}
+
+/// Whether a frame is of the package `asyncio`.
+fn is_asyncio(frame: &Frame) -> bool {
+    let parts = frame.file.as_deref().map(|file| file.rsplit('/'));
+    parts.and_then(|mut parts| parts.nth(1)) == Some("asyncio")
 }
 
 fn is_managed(frame: &Frame) -> bool {
@@ -122,6 +136,18 @@ mod tests {
         ] {
             assert_eq!(&*rule.charge(&stack(frames)).unwrap().function(), charged, "{rule:?} {frames}");
         }
+    }
+
+    #[test]
+    fn where_a_task_awaits_something_the_line_that_led_into_asyncio_is_charged() {
+        let within = |name: &str, file: &str| Arc::new(Frame { file: Some(file.into()), ..Frame::clone(&frame(name)) });
+        let library = "/usr/lib/python3.14/asyncio/streams.py";
+        let frames =
+            [within("python:read", library), within("python:fetch", "/srv/asyncio_app.py"), frame("python:main")];
+        let charged = |frames: &[Arc<Frame>]| {
+            USER.charge_await(&Stack::new(frames.to_vec())).map(|frame| frame.function().to_string())
+        };
+        assert_eq!([charged(&frames), charged(&frames[..1])], [Ok("fetch".to_owned()), Ok("read".to_owned())]);
     }
 
     #[test]

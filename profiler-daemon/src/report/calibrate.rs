@@ -23,6 +23,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::amounts::apportion;
+use super::awaits::attribute_awaits;
 use crate::profile::{CodeKind, Frame, ProcessId, Profile, Sample, State, TaskTotals, WaitClass};
 
 /// Fewer captures than this say too little about one thread to be scaled on their own.
@@ -63,9 +64,17 @@ pub struct Entry {
     pub count: u64,
     /// The variance of `ns`, in square nanoseconds.
     pub variance_ns2: f64,
+    /// Of time an event loop waited that is charged to a task of it: where that awaits something, an index into
+    /// [`Profile::stacks`]. Attributed by looks, not measured; `stack` is where the loop waited.
+    pub awaits: Option<u32>,
 }
 
 impl Entry {
+    /// The stack that is charged.
+    pub fn place(&self) -> Option<u32> {
+        self.awaits.or(self.stack)
+    }
+
     /// What stands in place of the stack where there is none: `[steal]` or `[unsampled STATE]`.
     pub fn marker(&self) -> Option<Frame> {
         self.stack.is_none().then(|| Frame::marker(residual_name(self.state)))
@@ -90,6 +99,7 @@ pub fn calibrate(profile: &Profile) -> Calibrated<'_> {
     let entries = split_idle(entries, &totals);
     let mut calibrated = Calibrated { profile, entries, totals, idle_hidden_ns: 0 };
     calibrated.tell_waits();
+    calibrated.entries = attribute_awaits(calibrated.entries, &profile.loop_waits);
     calibrated
 }
 
@@ -230,6 +240,7 @@ impl Share<'_> {
             ns,
             count: std::mem::take(&mut self.count),
             variance_ns2: self.variance_per_ns * ns as f64,
+            awaits: None,
         }
     }
 }
@@ -326,7 +337,7 @@ fn residual(profile: &Profile, task: u32, state: State, ns: u64) -> Entry {
         State::OnCpu(_) if profile.tasks[task as usize].kernel => State::OnCpu(CodeKind::Kernel),
         _ => state,
     };
-    Entry { task, state, idle: false, detail: None, stack: None, ns, count: 0, variance_ns2: 0.0 }
+    Entry { task, state, idle: false, detail: None, stack: None, ns, count: 0, variance_ns2: 0.0, awaits: None }
 }
 
 /// Marks as much of a task's unsampled waits idle as its exact idle time exceeds its idle samples.

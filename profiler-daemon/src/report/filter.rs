@@ -90,7 +90,7 @@ impl Calibrated<'_> {
     /// Keeps the stacks with at least one frame in a matching file; time without a stack goes too.
     pub fn keep_path(mut self, path: &PathGlob) -> Self {
         let stacks: Vec<bool> = self.profile.stacks.iter().map(|stack| path.matches_stack(stack)).collect();
-        self.entries.retain(|entry: &Entry| entry.stack.is_some_and(|at| stacks[at as usize]));
+        self.entries.retain(|entry: &Entry| entry.place().is_some_and(|at| stacks[at as usize]));
         self
     }
 }

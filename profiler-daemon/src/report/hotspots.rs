@@ -15,12 +15,13 @@ use utoipa::ToSchema;
 
 use super::amounts::{Amounts, CpuNs, WaitNs};
 use super::attribute::AttributionRule;
+use super::awaits::AwaitSummary;
 use super::breakdown::spread_unsampled;
 use super::calibrate::{Calibrated, Entry, calibrate, residual_name};
 use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{duration, loss_counts};
-use super::wait_details::WaitDetails;
+use super::wait_details::{WaitDetails, label};
 use super::wait_period::WaitPeriod;
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
@@ -171,6 +172,9 @@ pub struct Hotspots {
     pub unattributed_by: BTreeMap<String, u64>,
     /// Idle time left out of everything above.
     pub idle_hidden_ns: u64,
+    /// What of it event loops waited that is attributed to lines with an `await`; absent if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<AwaitSummary>,
     /// By which T waits were chosen for a stack.
     pub wait_period: WaitPeriod,
     /// What could not be recorded, by reason, as counts.
@@ -245,6 +249,8 @@ pub struct HotspotRow {
     pub top_wait: Option<String>,
     /// Waits that are known better than by their class, by class and what they are: `lock/gil`.
     pub wait_detail_ns: BTreeMap<String, u64>,
+    /// The part of `wait_ns` that is attributed by looks at suspended tasks and not measured: `await/reply` and so on.
+    pub attributed_ns: u64,
     /// Of a row of waits, whom or what was waited for, if that is known. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
@@ -279,6 +285,7 @@ pub fn hotspots(profile: &Profile, query: &HotspotQuery) -> Hotspots {
         unattributed_ns: sums.unattributed.values().sum(),
         unattributed_by: sums.unattributed,
         idle_hidden_ns: calibrated.idle_hidden_ns,
+        awaits: AwaitSummary::of(&calibrated, query.rule),
         wait_period: profile.wait_periods.into(),
         loss: loss_counts(&profile.loss),
         selection,
@@ -395,6 +402,7 @@ struct RowSum<'a> {
     lines: BTreeMap<u32, LineSum<'a>>,
     places: HashMap<RowKey, (u64, &'a Frame)>,
     idle_ns: u64,
+    attributed_ns: u64,
     samples: u64,
     variance_ns2: f64,
 }
@@ -426,7 +434,7 @@ impl<'a> RowSum<'a> {
     fn new(key: RowKey) -> Self {
         let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
         let (waits, places) = (WaitDetails::default(), HashMap::new());
-        Self { key, states, leaves, waits, lines, places, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+        Self { key, states, leaves, waits, lines, places, idle_ns: 0, attributed_ns: 0, samples: 0, variance_ns2: 0.0 }
     }
 
     /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
@@ -440,6 +448,7 @@ impl<'a> RowSum<'a> {
         }
         self.waits.add(entry);
         self.idle_ns += if entry.idle { entry.ns } else { 0 };
+        self.attributed_ns += if entry.awaits.is_some() { entry.ns } else { 0 };
         self.samples += entry.count;
         self.variance_ns2 += entry.variance_ns2;
     }
@@ -476,6 +485,7 @@ impl<'a> RowSum<'a> {
             samples: self.samples,
             top_wait: self.waits.longest(&amounts.wait),
             wait_detail_ns: self.waits.by_label(),
+            attributed_ns: self.attributed_ns,
             waits_for: self.key.subject.map(|subject| subject.to_string()),
             waits_in: place.map(|(key, _)| key.function.to_string()),
             scalene: None,
@@ -511,7 +521,7 @@ impl<'a> Charger<'a> {
 
     fn charge<'e>(mut self, entries: impl Iterator<Item = &'e Entry>) -> Sums<'a> {
         for entry in entries {
-            match entry.stack {
+            match entry.place() {
                 _ if self.query.by == RowKind::Wait => self.charge_wait(entry),
                 _ if !self.query.by.is_code() => self.charge_task(entry),
                 Some(stack) => self.charge_stack(entry, stack as usize),
@@ -551,14 +561,19 @@ impl<'a> Charger<'a> {
             return;
         }
         let stack = entry.stack.map(|stack| &self.profile.stacks[stack as usize]);
-        let detail =
-            entry.detail.map_or_else(|| class.name().to_owned(), |detail| format!("{}/{detail}", class.name()));
+        let is_attributed = entry.awaits.is_some();
+        let detail = entry.detail.map_or_else(|| class.name().to_owned(), |detail| label(class, detail, is_attributed));
         let subject = stack.and_then(|stack| stack.subject.clone());
         let row = self.row(RowKey { function: detail.into(), subject, ..RowKey::default() });
         self.sums.total_ns += entry.ns;
         let row = &mut self.sums.rows[row];
         row.add(entry, None, None);
-        if let Some(frame) = stack.and_then(|stack| self.query.rule.charge(stack).ok()) {
+        let rule = self.query.rule;
+        let place = match entry.awaits.map(|stack| &self.profile.stacks[stack as usize]) {
+            Some(place) => rule.charge_await(place).ok(),
+            None => stack.and_then(|stack| rule.charge(stack).ok()),
+        };
+        if let Some(frame) = place {
             row.places.entry(frame_key(frame, RowKind::Line)).or_insert((0, frame)).0 += entry.ns;
         }
     }
@@ -566,13 +581,13 @@ impl<'a> Charger<'a> {
     fn path_allows(&self, entry: &Entry) -> bool {
         let Some(path) = &self.query.filter.path else { return true };
         let frames = |stack: u32| self.profile.stacks[stack as usize].leaf_first();
-        entry.stack.is_some_and(|stack| frames(stack).any(|frame| path.matches_frame(frame)))
+        entry.place().is_some_and(|stack| frames(stack).any(|frame| path.matches_frame(frame)))
     }
 
     fn charge_stack(&mut self, entry: &Entry, stack: usize) {
         let charged = match self.stacks[stack].take() {
             Some(charged) => charged,
-            None => self.rows_of(stack),
+            None => self.rows_of(stack, entry.awaits.is_some()),
         };
         if !charged.is_empty() {
             self.sums.total_ns += entry.ns;
@@ -585,7 +600,7 @@ impl<'a> Charger<'a> {
     }
 
     /// The rows of a stack that match the path; with inclusive counting a recursive function is one row.
-    fn rows_of(&mut self, stack: usize) -> ChargedRows<'a> {
+    fn rows_of(&mut self, stack: usize, awaits: bool) -> ChargedRows<'a> {
         let profile = self.profile;
         let (rule, stack) = (self.query.rule, &profile.stacks[stack]);
         let mut frames: Vec<&'a Frame> = Vec::new();
@@ -593,7 +608,7 @@ impl<'a> Charger<'a> {
             frames.extend(rule.shown(stack));
         }
         if frames.is_empty() {
-            match rule.charge(stack) {
+            match if awaits { rule.charge_await(stack) } else { rule.charge(stack) } {
                 Ok(frame) => frames.push(frame),
                 Err(reason) => return self.unknown_rows(reason),
             }

@@ -7,6 +7,7 @@
 pub mod amounts;
 pub mod asked;
 pub mod attribute;
+mod awaits;
 pub mod breakdown;
 pub mod calibrate;
 pub mod cpu_leaf;
@@ -22,6 +23,7 @@ pub mod wait_period;
 
 pub use amounts::{Amounts, CpuNs, WaitNs};
 pub use attribute::AttributionRule;
+pub use awaits::AwaitSummary;
 pub use breakdown::{Breakdown, BreakdownQuery, BreakdownRow, BreakdownSort, breakdown};
 pub use calibrate::{Calibrated, Entry, calibrate};
 pub use cpu_leaf::CpuLeafNs;

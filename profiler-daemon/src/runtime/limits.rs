@@ -49,6 +49,18 @@ pub const PYTHON_ENTRIES: usize = 1 << 18;
 /// Names of tasks of asyncio remembered of one process, of those the kernel half does not record whole. Beyond it they are
 /// forgotten, and known again when they are on a stack next.
 pub const ASYNCIO_NAMES: usize = 4096;
+/// Tasks of one thread read from outside at once; of a loop with more, nothing is.
+pub const ASYNCIO_TASKS: usize = 8192;
+/// Pending tasks of one thread of which it is told where they are. Of more a sample is.
+pub const ASYNCIO_PLACES: usize = 256;
+/// Slots of a set of what awaits a task that are looked at.
+pub const ASYNCIO_AWAITERS: usize = 256;
+/// Coroutines of one task read from outside; inner ones are left out.
+pub const ASYNCIO_COROUTINES: usize = 32;
+/// Tasks in a row that await each other read from outside; outer ones are left out.
+pub const ASYNCIO_AWAITING: usize = 16;
+/// The largest task of asyncio that is read, in bytes; of a larger one nothing is. It has 168.
+pub const ASYNCIO_TASK_BYTES: u64 = 1024;
 /// Files of one process searched for what asyncio says about itself: that of the interpreter, and modules of that name.
 pub const ASYNCIO_FILES: usize = 4;
 

@@ -64,6 +64,8 @@ pub struct SamplingSettings {
     pub debuginfod: Vec<ServerUrl>,
     /// Whether to read the source text of lines, in the roots of the processes.
     pub source_text: bool,
+    /// Whether to look at the suspended tasks of event loops.
+    pub awaits: bool,
 }
 
 impl Default for SamplingSettings {
@@ -84,6 +86,7 @@ impl Default for SamplingSettings {
             cache_limit: 2 << 30,
             debuginfod: Vec::new(),
             source_text: true,
+            awaits: true,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::profile::{Frame, Name, Profile, Sample, SourceLine, Stack, Task, TaskTotals, WaitLengths};
+use crate::profile::{Frame, LoopWaits, Name, Profile, Sample, SourceLine, Stack, Task, TaskTotals, WaitLengths};
 
 /// The two counters in front of the value behind an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
@@ -128,7 +128,12 @@ fn own_bytes(window: &Profile) -> usize {
         + window.samples.capacity() * size_of::<Sample>()
         + window.totals.capacity() * size_of::<TaskTotals>()
         + window.wait_lengths.capacity() * size_of::<WaitLengths>()
-        + 6 * ALLOCATOR_OVERHEAD
+        + window.loop_waits.iter().map(loop_bytes).sum::<usize>()
+        + 7 * ALLOCATOR_OVERHEAD
+}
+
+fn loop_bytes(waits: &LoopWaits) -> usize {
+    size_of::<LoopWaits>() + waits.awaits.capacity() * size_of::<(u32, u64)>() + ALLOCATOR_OVERHEAD
 }
 
 fn stack_bytes(stack: &Stack) -> usize {

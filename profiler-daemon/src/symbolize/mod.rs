@@ -13,6 +13,7 @@ mod frames;
 mod go_table;
 mod kernel;
 pub mod limits;
+mod loop_frames;
 mod mini_symbols;
 mod module;
 mod native;
@@ -29,11 +30,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
+use crate::aggregate::{RawLoop, RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World};
 use crate::profile::{
-    CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
-    WaitClass, WaitDetail,
+    CodeKind, Frame, FrameKind, ImageId, LoopWaits, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task,
+    ThreadId, WaitClass, WaitDetail,
 };
 use crate::runtime::Runtimes;
 use crate::runtime::python::waits;
@@ -41,6 +42,7 @@ use code_kind::code_kind;
 use engine::Engine;
 use frames::Shared;
 use kernel::KernelFrames;
+use loop_frames::loop_frames;
 use native::Native;
 use source::Sources;
 use tasks::TaskNames;
@@ -110,7 +112,7 @@ impl Symbolizer {
         let tasks = window.tasks.iter().filter(|task| task.kernel);
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();
-        let task_names = TaskNames::of(&window.stacks, &self.runtimes.python);
+        let task_names = TaskNames::of_window(&window, &self.runtimes.python);
         let names: HashMap<ThreadId, &Task> = window.tasks.iter().map(|task| (task.thread, task.as_ref())).collect();
         for stack in &window.stacks {
             let is_kernel = kernel_processes.contains(&stack.image.process);
@@ -121,10 +123,56 @@ impl Symbolizer {
             let subject = stack.reason.subject.and_then(|of| registry.subjects().name(stack.image.process, of));
             book.add(frames, stack, image.as_deref(), subject);
         }
+        for raw in &window.loops {
+            self.name_places(raw, &mut book, &task_names, registry, world);
+        }
         if let Some(sources) = &mut self.sources {
             sources.end_window();
         }
         book.into_profile(window)
+    }
+
+    /// Names the places where tasks await something, each on the stack of their loop.
+    fn name_places(
+        &mut self,
+        raw: &RawLoop,
+        book: &mut StackBook,
+        task_names: &TaskNames,
+        registry: &Registry,
+        world: &dyn World,
+    ) {
+        let behind = raw.stack.map_or_else(Vec::new, |stack| loop_frames(book.frames(stack)));
+        let mut awaits = Vec::with_capacity(raw.places.len());
+        for (entries, ns) in &raw.places {
+            let mut frames = Vec::with_capacity(entries.len() + behind.len());
+            let mut user = self.user_frames(task_names, registry, world);
+            user.resolve_tasks(raw.image, entries, &mut frames);
+            if let (Some(sources), Some(image)) = (&mut self.sources, registry.image(raw.image)) {
+                sources.annotate(&mut frames, &image, world, &mut self.shared);
+            }
+            frames.extend_from_slice(&behind);
+            awaits.push((book.add_place(frames), *ns));
+        }
+        let RawLoop { task, detail, looks, empty_ns, .. } = *raw;
+        book.loop_waits.push(LoopWaits { task, detail, looks, empty_ns, awaits });
+    }
+
+    fn user_frames<'a>(
+        &'a mut self,
+        task_names: &'a TaskNames,
+        registry: &'a Registry,
+        world: &'a dyn World,
+    ) -> UserFrames<'a> {
+        UserFrames {
+            registry,
+            world,
+            runtimes: &self.runtimes,
+            native: &mut self.native,
+            engine: &mut self.engine,
+            shared: &mut self.shared,
+            task_names,
+            now: Instant::now(),
+        }
     }
 
     /// Names stacks that belong to no window, under the same conditions.
@@ -171,17 +219,7 @@ impl Symbolizer {
         if stack.user.is_empty() && stack.python.is_empty() && !is_kernel {
             frames.push(self.shared.unknown(FrameKind::Native, Reason::NoUserStack, None, 0));
         }
-        let mut user = UserFrames {
-            registry,
-            world,
-            runtimes: &self.runtimes,
-            native: &mut self.native,
-            engine: &mut self.engine,
-            shared: &mut self.shared,
-            task_names,
-            now: Instant::now(),
-        };
-        let image = user.resolve(stack, &mut frames);
+        let image = self.user_frames(task_names, registry, world).resolve(stack, &mut frames);
         if let (Some(sources), Some(image)) = (&mut self.sources, &image) {
             sources.annotate(&mut frames, image, world, &mut self.shared);
         }
@@ -199,6 +237,7 @@ struct StackBook {
     /// Equal frames are mostly the same allocation; where they are not, the stack appears twice, which does no harm.
     known: HashMap<StackKey, u32>,
     entries: Vec<StackEntry>,
+    loop_waits: Vec<LoopWaits>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -236,6 +275,20 @@ impl StackBook {
         self.entries.push(StackEntry { stack, code, process_gone });
     }
 
+    /// The frames of a raw stack that was added.
+    fn frames(&self, raw: u32) -> &[Arc<Frame>] {
+        &self.stacks[self.entries[raw as usize].stack as usize].frames
+    }
+
+    /// Adds where a task awaits something. Returns the index of the stack.
+    fn add_place(&mut self, frames: Vec<Arc<Frame>>) -> u32 {
+        let key = (frames.iter().map(Arc::as_ptr).collect(), None, None);
+        *self.known.entry(key).or_insert_with(|| {
+            self.stacks.push(Stack::new(frames));
+            (self.stacks.len() - 1) as u32
+        })
+    }
+
     fn into_profile(self, window: RawWindow) -> Profile {
         let mut profile = Profile {
             range: window.range,
@@ -244,6 +297,7 @@ impl StackBook {
             samples: Vec::new(),
             totals: window.totals,
             wait_lengths: window.wait_lengths,
+            loop_waits: self.loop_waits,
             cpu_period_ns: window.cpu_period_ns,
             wait_periods: window.wait_periods,
             loss: window.loss,

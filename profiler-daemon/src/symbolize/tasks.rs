@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::limits;
-use crate::aggregate::RawStack;
+use crate::aggregate::{RawLoop, RawStack, RawWindow};
 use crate::profile::{AsyncEntry, AsyncTask, ImageId};
 use crate::runtime::python::Pythons;
 
@@ -22,14 +22,25 @@ pub(super) struct TaskNames {
 impl TaskNames {
     /// Looks at the names on all stacks.
     pub(super) fn of(stacks: &[RawStack], pythons: &Pythons) -> Self {
+        Self::of_entries(stacks.iter().map(|stack| (stack.image, &*stack.tasks)), pythons)
+    }
+
+    /// Looks at the names in a window, those of suspended tasks included.
+    pub(super) fn of_window(window: &RawWindow, pythons: &Pythons) -> Self {
+        let running = window.stacks.iter().map(|stack| (stack.image, &*stack.tasks));
+        let suspended = window.loops.iter().flat_map(places_of);
+        Self::of_entries(running.chain(suspended), pythons)
+    }
+
+    fn of_entries<'a>(all: impl Iterator<Item = (ImageId, &'a [AsyncEntry])>, pythons: &Pythons) -> Self {
         let mut names: HashMap<(ImageId, String), HashSet<String>> = HashMap::new();
-        for stack in stacks {
-            for entry in stack.tasks.iter() {
+        for (image, entries) in all {
+            for entry in entries {
                 let AsyncEntry::Task(task) = entry else { continue };
-                let Some(name) = pythons.task_name(stack.image, &task.name) else { continue };
+                let Some(name) = pythons.task_name(image, &task.name) else { continue };
                 let alike = without_identifiers(&name);
                 if alike != name {
-                    names.entry((stack.image, alike)).or_default().insert(name);
+                    names.entry((image, alike)).or_default().insert(name);
                 }
             }
         }
@@ -45,6 +56,10 @@ impl TaskNames {
         let shown = if self.merged.contains(&alike) { alike.1 } else { name };
         format!("[task {shown}{shared}]").into()
     }
+}
+
+fn places_of(raw: &RawLoop) -> impl Iterator<Item = (ImageId, &[AsyncEntry])> {
+    raw.places.iter().map(|(entries, _)| (raw.image, &**entries))
 }
 
 /// The lengths of the parts of a UUID.

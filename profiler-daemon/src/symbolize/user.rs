@@ -85,7 +85,7 @@ impl UserFrames<'_> {
         for frame in run {
             let is_innermost = stack.python.first().is_some_and(|innermost| std::ptr::eq(innermost, frame));
             if is_innermost && ends_task.is_none() {
-                self.resolve_tasks(stack, frames);
+                self.resolve_tasks(stack.image, &stack.tasks, frames);
             }
             let part = match (is_innermost, stack.collecting) {
                 (true, true) => Part::Collecting,
@@ -94,7 +94,7 @@ impl UserFrames<'_> {
             };
             frames.push(self.python_frame(stack.image, frame, part));
             if ends_task.is_some_and(|last| std::ptr::eq(last, frame)) {
-                self.resolve_tasks(stack, frames);
+                self.resolve_tasks(stack.image, &stack.tasks, frames);
             }
         }
         if let (Some(last), Some(marker)) = (run.last(), stack.python_ending.marker())
@@ -106,12 +106,12 @@ impl UserFrames<'_> {
 
     /// Shows the task whose frames end here, and behind it those that await it: what a task computes is part of what
     /// awaits it.
-    fn resolve_tasks(&mut self, stack: &RawStack, frames: &mut Vec<Arc<Frame>>) {
-        for entry in stack.tasks.iter() {
+    pub(super) fn resolve_tasks(&mut self, image: ImageId, tasks: &[AsyncEntry], frames: &mut Vec<Arc<Frame>>) {
+        for entry in tasks {
             let frame = match entry {
-                AsyncEntry::Frame(frame) => self.python_frame(stack.image, frame, Part::Caller),
+                AsyncEntry::Frame(frame) => self.python_frame(image, frame, Part::Caller),
                 AsyncEntry::Task(task) => {
-                    let text = self.task_names.text(stack.image, task, &self.runtimes.python);
+                    let text = self.task_names.text(image, task, &self.runtimes.python);
                     self.shared.frame(Frame::marker(text))
                 }
                 AsyncEntry::Cut => self.shared.frame(Frame::marker(TASKS_CUT)),

@@ -128,6 +128,12 @@ impl Hotspots {
         if self.rows_cut > 0 {
             writeln!(notes, "{} not shown.", counted(self.rows_cut, "more row")).expect("writing to a string succeeds");
         }
+        if let Some(awaits) = &self.awaits {
+            let (time, lines) = (duration(awaits.attributed_ns), counted(awaits.lines, "await line"));
+            let looks = counted(awaits.looks as usize, "look");
+            writeln!(notes, "{time} of waiting in event loops attributed to {lines} by {looks}.")
+                .expect("writing to a string succeeds");
+        }
         if self.unattributed_ns > 0 {
             let parts = self.unattributed_by.iter().map(|(marker, ns)| format!("{} {marker}", duration(*ns)));
             let parts: Vec<_> = parts.collect();
@@ -141,7 +147,7 @@ impl Hotspots {
 impl HotspotRow {
     /// The time event loops waited for replies.
     pub(super) fn replies_ns(&self) -> u64 {
-        self.wait_detail_ns.get("poll/reply").copied().unwrap_or_default()
+        ["poll/reply", "await/reply"].iter().filter_map(|label| self.wait_detail_ns.get(*label)).sum()
     }
 
     /// The source text without the blanks around it and with spaces for tabs, marked if what ran may be another. Escaped.

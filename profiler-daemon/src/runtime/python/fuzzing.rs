@@ -1,9 +1,14 @@
 //! Fuzz targets of Python: tables of lines, and the memory of a process that may have an interpreter.
 
+use std::time::{Duration, Instant};
+
+use profiler_common::python::asyncio::Asyncio;
+
 use super::code::CodeObject;
 use super::line_table::line_at;
+use super::pending::{TaskLists, read_pending};
 use super::version::{NEWEST_MINOR, OLDEST_MINOR, Version};
-use super::{ProcessMemory, detect, threads};
+use super::{ProcessMemory, Python, detect, threads};
 use crate::process::Mappings;
 use crate::process::fixture::{FixtureProcess, FixtureWorld};
 use crate::runtime::limits;
@@ -36,11 +41,40 @@ pub fn python_memory(bytes: &[u8]) {
     for detected in detect(PID, &mappings, &world) {
         let Ok(python) = detected.found else { continue };
         for thread in threads::read_threads(&python, &memory) {
+            look_at_tasks(&python, thread.state, memory);
             assert!(thread.entries.len() <= limits::PYTHON_FRAMES + 1);
             for [code, instruction, fingerprint] in thread.entries {
                 let Ok(object) = CodeObject::read(code, fingerprint, &python, &memory) else { continue };
                 let _ = (object.line_of(instruction), object.is_at_call(instruction, &memory));
             }
         }
+    }
+}
+
+/// Reads the suspended tasks of a thread, which lie where 3.14 has them.
+fn look_at_tasks(python: &Python, state: u64, memory: ProcessMemory<'_>) {
+    let known = python.layout.asyncio.unwrap_or(Asyncio {
+        coroutine_frame: 72,
+        coroutine_state: 67,
+        frame_awaits: 8,
+        set_used: 24,
+        set_mask: 32,
+        set_table: 40,
+        ..Asyncio::default()
+    });
+    let tasks = Asyncio {
+        task_bytes: 144,
+        task_name: 136,
+        task_awaited_by: 96,
+        task_is_task: 108,
+        task_awaited_by_is_set: 109,
+        task_coroutine: 128,
+        ..known
+    };
+    let lists = TaskLists { tasks, thread_loop: 864, thread_tasks: 880, task_node: 152 };
+    let until = Instant::now() + Duration::from_secs(1);
+    if let Ok(found) = read_pending(state, &lists, &python.interpreter, memory, (until, 0)) {
+        assert!(found.pending <= found.tasks && found.tasks <= limits::ASYNCIO_TASKS);
+        assert!(found.places.len() <= limits::ASYNCIO_PLACES);
     }
 }

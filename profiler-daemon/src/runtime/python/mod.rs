@@ -8,6 +8,7 @@
 //! itself; nothing is written, nothing is stopped.
 
 mod asyncio;
+pub mod awaited;
 pub mod code;
 mod debug_offsets;
 pub mod detect;
@@ -22,6 +23,7 @@ pub mod line_table;
 #[cfg(test)]
 mod live_tests;
 pub mod memory;
+pub mod pending;
 pub mod processes;
 pub mod refusal;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::asyncio;
 use super::code::{CodeObject, Unnamed};
 use super::detect::{Python, detect};
 use super::memory::ProcessMemory;
+use super::pending::{PendingTasks, TaskLists, Unread, read_pending};
 use super::refusal::Refusal;
 use super::text;
 use super::threads::{ThreadFrames, read_wanted};
@@ -58,7 +59,7 @@ struct Attached {
     /// The interpreter's file.
     file: Option<MappedInode>,
     /// Where asyncio keeps its tasks, and which reading of the image was looked at for it.
-    asyncio: Mutex<(Option<u64>, Option<Asyncio>)>,
+    asyncio: Mutex<(Option<u64>, Option<TaskLists>)>,
 }
 
 /// What was seen on the stacks of one program image.
@@ -111,6 +112,24 @@ impl Pythons {
 
     /// Where asyncio keeps its tasks in an image, if it has loaded asyncio and that publishes it.
     pub fn asyncio(&self, image: &Image, world: &dyn World) -> Option<Asyncio> {
+        self.task_lists(image, world).map(|lists| lists.tasks)
+    }
+
+    /// The suspended tasks of the thread with this state, until there is no more time; `None` if nothing is published of them.
+    pub fn read_pending(
+        &self,
+        image: &Image,
+        state: u64,
+        (until, seed): (Instant, usize),
+        world: &dyn World,
+    ) -> Option<Result<PendingTasks, Unread>> {
+        let lists = self.task_lists(image, world)?;
+        let attached = self.attach(image, world);
+        let memory = ProcessMemory::new(image.id.process.pid, world);
+        Some(read_pending(state, &lists, &attached.python()?.interpreter, memory, (until, seed)))
+    }
+
+    fn task_lists(&self, image: &Image, world: &dyn World) -> Option<TaskLists> {
         let attached = self.attach(image, world);
         let mut known = lock(&attached.asyncio);
         if known.1.is_none() && known.0 != Some(image.revision) {

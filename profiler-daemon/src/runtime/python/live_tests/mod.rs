@@ -3,6 +3,8 @@
 //! Those of pyenv and of the system are taken, and, for whoever may change roots, those in roots of their own under the target
 //! folder. No version has to be there: the test says which ones it saw.
 
+mod suspended;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -66,6 +68,11 @@ impl Installed {
                 .collect::<Vec<_>>()
         });
         pyenv.filter(|program| program.exists()).chain(system).map(own).chain(unpacked).collect()
+    }
+
+    /// Whether the program's name ends with this version.
+    fn is_of(&self, version: &str) -> bool {
+        self.program.to_string_lossy().ends_with(version)
     }
 
     /// Runs the script; `None` if this interpreter cannot be run here.
