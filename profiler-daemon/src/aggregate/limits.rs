@@ -13,3 +13,6 @@ pub(super) const EDGES: usize = 4096;
 /// What threads of a window wait for, told apart: files, peers and locks by process. Waits for others have only a class and
 /// a detail.
 pub(super) const SUBJECTS: usize = 4096;
+
+/// Threads that end waits of threads of a window, told apart by the process of those that waited. Others are told as some thread.
+pub(super) const WAKERS: usize = 4096;

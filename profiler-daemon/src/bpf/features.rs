@@ -4,7 +4,7 @@ use super::LoadError;
 use super::btf::Btf;
 use super::kallsyms::KernelSymbols;
 use super::offsets::{Offsets, resolve_offsets};
-use crate::settings::{SwitchInChoice, VariantChoice};
+use crate::settings::{SwitchInChoice, VariantChoice, WakerChoice};
 
 /// Where the kernel half keeps the state of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct Features {
     pub probe: Option<String>,
     /// Whether the kernel announces renamed threads.
     pub has_task_rename: bool,
+    /// Whether it is asked who ends waits.
+    pub tells_wakers: bool,
 }
 
 impl Features {
@@ -90,12 +92,18 @@ impl Features {
             has_sched_exit: btf.has_tracepoint("sched_exit_tp"),
             probe: symbols.finish_task_switch.clone().filter(|_| has_kprobes()),
             has_task_rename: btf.has_tracepoint("task_rename"),
+            tells_wakers: false,
         };
         features.choose_variant(variant, version)?;
         features.choose_switch_in(switch_in)?;
         features.note_absent_fields();
         features.note_hidden_symbols(&symbols);
         Ok(features)
+    }
+
+    /// The same, with who ends waits told as asked for; waits that have no stack have no waker either.
+    pub fn with_wakers(self, wakers: WakerChoice) -> Self {
+        Self { tells_wakers: wakers == WakerChoice::Ids && self.switch_in != SwitchIn::SchedSwitch, ..self }
     }
 
     fn choose_variant(&mut self, choice: VariantChoice, version: (u32, u32)) -> Result<(), LoadError> {
@@ -149,6 +157,12 @@ impl Features {
         if absent("TASK_THROTTLED") && absent("CFS_RQ_THROTTLE_COUNT") {
             self.fallbacks.push(
                 "throttling by CPU quotas is not told apart from the run queue (no CONFIG_CFS_BANDWIDTH)".to_owned(),
+            );
+        }
+        let has_queue = !absent("CFS_RQ_QUEUE") && !absent("TASK_CFS_RQ");
+        if !self.offsets.knows_context || !has_queue && absent("TASK_PREEMPT_COUNT") {
+            self.fallbacks.push(
+                "who ended a wait is not told: the kernel does not describe where its preempt count lies".to_owned(),
             );
         }
         if absent("TASK_IN_IOWAIT") {

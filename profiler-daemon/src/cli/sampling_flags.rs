@@ -9,7 +9,7 @@ use crate::settings::quantity::{parse_bytes, parse_duration, parse_number};
 use crate::settings::sampling::{
     FREQUENCY_HZ, HISTORY, HISTORY_BYTES, MAX_THREADS, WAIT_BUDGET_HZ, WAIT_PERIOD, WINDOW,
 };
-use crate::settings::{SamplingSettings, SettingsError, SwitchInChoice, VariantChoice};
+use crate::settings::{SamplingSettings, SettingsError, SwitchInChoice, VariantChoice, WakerChoice};
 
 /// The flags of every command that samples.
 #[derive(Debug, Default, Args)]
@@ -29,6 +29,10 @@ pub(super) struct SamplingFlags {
     /// Threads accounted at once, at most [default: 65536]
     #[arg(long, value_name = "N")]
     max_threads: Option<String>,
+    /// Whether to tell who ended a wait: `ids` runs a small program each time a thread is woken
+    /// [default: ids]
+    #[arg(long, value_enum)]
+    wakers: Option<WakersWord>,
     /// Where the kernel half keeps the state of a thread
     #[arg(long, hide = true, value_enum)]
     variant: Option<VariantWord>,
@@ -74,6 +78,12 @@ enum SwitchInWord {
     SchedSwitch,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WakersWord {
+    Off,
+    Ids,
+}
+
 impl SamplingFlags {
     /// The settings the flags mean.
     pub(super) fn settings(&self, history: &HistoryFlags) -> Result<SamplingSettings, SettingsError> {
@@ -113,6 +123,10 @@ impl SamplingFlags {
             Some(SwitchInWord::SchedExit) => SwitchInChoice::SchedExit,
             Some(SwitchInWord::Kprobe) => SwitchInChoice::Kprobe,
             Some(SwitchInWord::SchedSwitch) => SwitchInChoice::SchedSwitch,
+        };
+        settings.wakers = match self.wakers {
+            None | Some(WakersWord::Ids) => WakerChoice::Ids,
+            Some(WakersWord::Off) => WakerChoice::Off,
         };
         settings.object.clone_from(&self.object);
     }
@@ -155,6 +169,7 @@ mod tests {
             max_threads: text("1000"),
             variant: Some(VariantWord::Hash),
             switch_in: Some(SwitchInWord::Kprobe),
+            wakers: Some(WakersWord::Off),
             object: Some("x.o".into()),
             naming: NamingFlags {
                 cache_dir: text("/x"),
@@ -171,6 +186,7 @@ mod tests {
             max_threads: 1000,
             variant: VariantChoice::Hash,
             switch_in: SwitchInChoice::Kprobe,
+            wakers: WakerChoice::Off,
             object: Some("x.o".into()),
             window: Duration::from_secs(1),
             history: Duration::from_secs(120),

@@ -14,6 +14,7 @@ use super::maps::Address;
 use super::pause::Pause;
 use super::recent::RecentMap;
 use super::subjects::Subjects;
+use super::wakers::Wakers;
 use super::world::World;
 use crate::profile::ImageId;
 
@@ -22,6 +23,7 @@ use crate::profile::ImageId;
 pub struct Registry {
     executables: Executables,
     subjects: Subjects,
+    wakers: Wakers,
     books: Mutex<Books>,
 }
 
@@ -57,12 +59,17 @@ impl Registry {
     /// A registry of at most `images` images.
     pub fn with_capacity(images: usize, executables: Executables) -> Self {
         let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
-        Self { executables, subjects: Subjects::default(), books: Mutex::new(books) }
+        Self { executables, subjects: Subjects::default(), wakers: Wakers::default(), books: Mutex::new(books) }
     }
 
     /// The names of what threads wait for.
     pub fn subjects(&self) -> &Subjects {
         &self.subjects
+    }
+
+    /// The names of those who end waits.
+    pub fn wakers(&self) -> &Wakers {
+        &self.wakers
     }
 
     /// The image, read now if it was never seen. `None` if its process was gone before it could be read.

@@ -22,6 +22,7 @@ use super::span::Span;
 use super::table::{duration, loss_counts};
 use super::wait_details::WaitDetails;
 use super::wait_period::WaitPeriod;
+use super::wakers::{Wakers, WokenBy};
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
 use crate::profile::{
@@ -248,6 +249,9 @@ pub struct HotspotRow {
     /// Of a row of waits, whom or what was waited for, if that is known. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// Of a row of waits, who ended most of them, the longest time first; waits whose end was not seen are in none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub woken_by: Vec<WokenBy>,
     /// Of a row of waits, the function that waited longest; `file`, `line` and `code` are its own. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
@@ -394,6 +398,7 @@ struct RowSum<'a> {
     waits: WaitDetails,
     lines: BTreeMap<u32, LineSum<'a>>,
     places: HashMap<RowKey, (u64, &'a Frame)>,
+    wakers: Wakers<'a>,
     idle_ns: u64,
     samples: u64,
     variance_ns2: f64,
@@ -425,8 +430,8 @@ impl<'a> LineSum<'a> {
 impl<'a> RowSum<'a> {
     fn new(key: RowKey) -> Self {
         let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
-        let (waits, places) = (WaitDetails::default(), HashMap::new());
-        Self { key, states, leaves, waits, lines, places, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+        let (waits, places, wakers) = (WaitDetails::default(), HashMap::new(), Wakers::default());
+        Self { key, states, leaves, waits, lines, places, wakers, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
     }
 
     /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
@@ -477,6 +482,7 @@ impl<'a> RowSum<'a> {
             top_wait: self.waits.longest(&amounts.wait),
             wait_detail_ns: self.waits.by_label(),
             waits_for: self.key.subject.map(|subject| subject.to_string()),
+            woken_by: self.wakers.longest(),
             waits_in: place.map(|(key, _)| key.function.to_string()),
             scalene: None,
         }
@@ -558,6 +564,7 @@ impl<'a> Charger<'a> {
         self.sums.total_ns += entry.ns;
         let row = &mut self.sums.rows[row];
         row.add(entry, None, None);
+        row.wakers.add(entry, stack);
         if let Some(frame) = stack.and_then(|stack| self.query.rule.charge(stack).ok()) {
             row.places.entry(frame_key(frame, RowKind::Line)).or_insert((0, frame)).0 += entry.ns;
         }
