@@ -17,3 +17,4 @@ pub mod wait_budget;
 pub mod wait_class;
 pub mod wait_detail;
 pub mod wait_lengths;
+pub mod waker;

@@ -147,6 +147,12 @@ record! {
         pub address: [u8; 16],
         /// An inode's number, or the address of a lock.
         pub object: u64,
+        /// Who ended the wait, of [`crate::waker`]; zero if that was not seen or the wait goes on.
+        pub waker: u64,
+        /// The ports of the connection the waker was in a system call on, of [`crate::waker::pack_ports`].
+        pub waker_ports: u32,
+        /// The ports of the connection waited on.
+        pub ports: u32,
         /// A pid or a descriptor.
         pub number: u32,
         /// A port.
@@ -160,7 +166,17 @@ record! {
 
 impl WaitReason {
     /// Nothing known.
-    pub const NONE: Self = Self { address: [0; 16], object: 0, number: 0, port: 0, subject: subject::NONE, detail: 0 };
+    pub const NONE: Self = Self {
+        address: [0; 16],
+        object: 0,
+        waker: 0,
+        waker_ports: 0,
+        ports: 0,
+        number: 0,
+        port: 0,
+        subject: subject::NONE,
+        detail: 0,
+    };
 }
 
 record! {

@@ -64,6 +64,16 @@ fn decode(file: u64, operations: u64) -> u8 {
     }
 }
 
+/// Whether an open file, by its address, which may be zero, is a socket.
+#[inline(always)]
+pub fn is_socket(file: u64) -> bool {
+    if file == 0 {
+        return false;
+    }
+    let inode: u64 = memory::kernel(file, offsets::file_inode());
+    memory::kernel::<u16>(inode, offsets::inode_mode()) & S_IFMT == S_IFSOCK
+}
+
 /// The address of the socket of a socket's open file.
 #[inline(always)]
 pub fn socket_of(file: u64) -> u64 {

@@ -18,6 +18,7 @@ mod tasks;
 mod threads;
 mod user_stack;
 mod waits;
+mod wakers;
 
 use core::ffi::c_void;
 
@@ -63,6 +64,13 @@ fn sched_exit(context: BtfTracePointContext) -> i32 {
 #[kprobe]
 fn finish_task_switch(context: ProbeContext) -> u32 {
     switches::resume(&context);
+    0
+}
+
+/// A thread is being woken, by what runs on this CPU.
+#[btf_tracepoint(function = "sched_waking")]
+fn sched_waking(context: BtfTracePointContext) -> i32 {
+    wakers::waking(Task::new(context.arg::<*mut task_struct>(0)));
     0
 }
 

@@ -14,6 +14,13 @@ pub fn kernel<T: Copy + Default>(base: u64, offset: u32) -> T {
     unsafe { bpf_probe_read_kernel((base + offset as u64) as *const T) }.unwrap_or_default()
 }
 
+/// Reads kernel memory; nothing if it cannot be read.
+#[inline(always)]
+pub fn try_kernel<T: Copy>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
 /// Copies kernel memory. Returns whether it could be read.
 #[inline(always)]
 pub fn copy_kernel<T: Copy>(address: u64, to: &mut T) -> bool {

@@ -59,6 +59,24 @@ globals! {
     TASK_CFS_RQ / task_cfs_rq: u32 = ABSENT;
     /// `cfs_rq.throttle_count`.
     CFS_RQ_THROTTLE_COUNT / cfs_rq_throttle_count: u32 = ABSENT;
+    /// `cfs_rq.rq`.
+    CFS_RQ_QUEUE / cfs_rq_queue: u32 = ABSENT;
+    /// `task_struct.thread_info.preempt_count` (aarch64).
+    TASK_PREEMPT_COUNT / task_preempt_count: u32 = ABSENT;
+    /// `task_struct.softirq_disable_cnt`, where soft interrupts run in threads (PREEMPT_RT).
+    TASK_SOFT_INTERRUPTS / task_soft_interrupts: u32 = ABSENT;
+    /// How far behind a CPU's run queue its preempt count lies (x86_64), or zero.
+    PREEMPT_COUNT_DISTANCE / preempt_count_distance: u64 = 0;
+    /// How far behind it the byte with `hrtimer_cpu_base.in_hrtirq` lies, or zero.
+    TIMER_INTERRUPT_DISTANCE / timer_interrupt_distance: u64 = 0;
+    /// The bit within that byte, as a mask.
+    TIMER_INTERRUPT_MASK / timer_interrupt_mask: u32 = 0;
+    /// How far behind it `timer_base.running_timer` of the first wheel lies, or zero.
+    TIMER_RUNNING_DISTANCE / timer_running_distance: u64 = 0;
+    /// The size of a wheel.
+    TIMER_BASE_BYTES / timer_base_bytes: u32 = 0;
+    /// How many wheels a CPU has.
+    TIMER_BASES / timer_bases: u32 = 0;
     /// `task_struct.throttled` (Linux 6.18 on).
     TASK_THROTTLED / task_throttled: u32 = ABSENT;
     /// The byte that holds `task_struct.in_iowait`.
@@ -120,6 +138,10 @@ globals! {
     SOCK_PEER_ADDRESS4 / sock_peer_address4: u32 = ABSENT;
     /// `sock.__sk_common.skc_v6_daddr`.
     SOCK_PEER_ADDRESS6 / sock_peer_address6: u32 = ABSENT;
+    /// `sock.__sk_common.skc_rcv_saddr`.
+    SOCK_OWN_ADDRESS4 / sock_own_address4: u32 = ABSENT;
+    /// `sock.__sk_common.skc_v6_rcv_saddr`.
+    SOCK_OWN_ADDRESS6 / sock_own_address6: u32 = ABSENT;
     /// `sock.sk_protocol`.
     SOCK_PROTOCOL / sock_protocol: u32 = ABSENT;
     /// `sock.sk_peer_pid`.

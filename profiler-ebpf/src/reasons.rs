@@ -16,7 +16,7 @@ use profiler_common::wait_class;
 use crate::descriptors::{self, AF_UNIX};
 use crate::task::{Registers, Task};
 use crate::threads::Thread;
-use crate::{maps, memory, offsets};
+use crate::{maps, memory, offsets, wakers};
 
 /// What is known of the wait in question. In memory of a map and not on the stack: the verifier forgets what was written there,
 /// so paths meet again after each step.
@@ -39,7 +39,13 @@ pub fn write(
     reason: &mut WaitReason,
 ) {
     *reason = WaitReason::NONE;
-    if thread.kernel_thread != 0 || !account::is_wait(class) {
+    if !account::is_wait(class) {
+        return;
+    }
+    if current {
+        (reason.waker, reason.waker_ports) = (thread.ended_by, thread.ended_by_ports);
+    }
+    if thread.kernel_thread != 0 {
         return;
     }
     let Some(facts) = FACTS.get_ptr_mut(if current { OVER } else { IN_PROGRESS }) else { return };
@@ -196,7 +202,8 @@ fn local_side(task: Task, socket: u64, reason: &mut WaitReason) -> u8 {
 #[inline(always)]
 fn internet_side(socket: u64, state: u8, reason: &mut WaitReason, is_6: bool) -> u8 {
     const TCP: u8 = 6;
-    let peer_port = u16::from_be(memory::kernel(socket, offsets::sock_peer_port()));
+    reason.ports = wakers::socket_ports(socket);
+    let peer_port = reason.ports as u16;
     let mut side = side::UNKNOWN;
     if memory::kernel::<u8>(socket, offsets::sock_protocol()) == TCP
         && offsets::connection_bind() != offsets::ABSENT

@@ -54,6 +54,7 @@ pub fn resume(context: &impl EbpfContext) {
     let task = Task::current();
     let Some(thread) = threads::find(task) else { return };
     let at = task.reading();
+    thread.take_waker();
     let Some(interval) = thread.write_ledger(|ledger| ledger.switch_in(at)) else { return };
     thread.lengths.add(thread.ledger.account, interval.duration_ns - interval.runq_ns);
     sample_interval(context, thread, at.now_ns, interval);

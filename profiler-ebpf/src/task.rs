@@ -142,6 +142,28 @@ impl Task {
         queue != 0 && memory::kernel::<u32>(queue, offsets::cfs_rq_throttle_count()) != 0
     }
 
+    /// The run queue of the CPU it is on; zero if it cannot be told.
+    #[inline(always)]
+    pub fn run_queue(self) -> u64 {
+        if offsets::task_cfs_rq() == offsets::ABSENT || offsets::cfs_rq_queue() == offsets::ABSENT {
+            return 0;
+        }
+        let queue: u64 = self.field(offsets::task_cfs_rq());
+        if queue == 0 { 0 } else { memory::kernel(queue, offsets::cfs_rq_queue()) }
+    }
+
+    /// The part of the preempt count about soft interrupts, where those run in threads; else zero.
+    #[inline(always)]
+    pub fn soft_interrupts(self) -> u32 {
+        if offsets::task_soft_interrupts() == offsets::ABSENT { 0 } else { self.field(offsets::task_soft_interrupts()) }
+    }
+
+    /// What it runs in, on machines that keep that with the task.
+    #[inline(always)]
+    pub fn preempt_count(self) -> u32 {
+        self.field(offsets::task_preempt_count())
+    }
+
     /// Whether the last thread of the process is exiting.
     #[inline(always)]
     pub fn is_last_of_process(self) -> bool {

@@ -53,6 +53,14 @@ pub struct Thread {
     sequence: u32,
     /// The state bits with which it left the CPU last, if it was blocked.
     pub left_state: u32,
+    /// Who woke it since it resumed last, of [`profiler_common::waker`].
+    waker: u64,
+    /// Who ended the wait before that.
+    pub ended_by: u64,
+    /// The ports of the connection that `waker` was in a system call on.
+    waker_ports: u32,
+    /// Those of `ended_by`.
+    pub ended_by_ports: u32,
 }
 
 impl Thread {
@@ -80,6 +88,31 @@ impl Thread {
             }
         }
         false
+    }
+
+    /// Notes who is waking it.
+    #[inline(always)]
+    pub fn note_waker(&mut self, waker: u64, ports: u32) {
+        // SAFETY: writes fields of the thread's own; volatile, because another CPU may take them away.
+        unsafe {
+            write_volatile(&raw mut self.waker_ports, ports);
+            compiler_fence(Ordering::SeqCst);
+            write_volatile(&raw mut self.waker, waker);
+        }
+    }
+
+    /// It is back: whoever woke it last ended its wait. The next wait has another waker, or none that was seen.
+    ///
+    /// A waiting thread is woken once, and the kernel orders that before it resumes. One that was preempted may be woken at this
+    /// moment, but its time is no wait.
+    #[inline(always)]
+    pub fn take_waker(&mut self) {
+        // SAFETY: reads and writes initialized fields of the thread's own; volatile, because another CPU may write them.
+        unsafe {
+            self.ended_by = read_volatile(&raw const self.waker);
+            self.ended_by_ports = read_volatile(&raw const self.waker_ports);
+            write_volatile(&raw mut self.waker, 0);
+        }
     }
 
     /// Forgets how long the waits were.
@@ -144,6 +177,8 @@ pub fn create(task: Task, scratch: &mut Thread, opening: Opening, exec_ns: u64) 
     scratch.kernel_thread = u32::from(task.is_kernel_thread());
     scratch.sequence = 0;
     scratch.left_state = 0;
+    (scratch.waker, scratch.waker_ports) = (0, 0);
+    (scratch.ended_by, scratch.ended_by_ports) = (0, 0);
     // SAFETY: as in `find`.
     let thread = unsafe { backend::create(task, scratch).as_mut() };
     if thread.is_none() {

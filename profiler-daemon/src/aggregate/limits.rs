@@ -30,3 +30,6 @@ pub(super) const NAMED_PLACES: usize = 2048;
 
 /// The same, all in all. The weight of further ones stays with the loop.
 pub(super) const PLACES: usize = 4096;
+
+/// Threads that end waits of threads of a window, told apart by the process of those that waited. Others are told as some thread.
+pub(super) const WAKERS: usize = 4096;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use indexmap::{Equivalent, IndexMap};
 
 use super::lengths::WindowLengths;
-use super::limits::{STACKS, SUBJECTS};
+use super::limits::{STACKS, SUBJECTS, WAKERS};
 use super::loops::{Look, LoopWait};
 use super::places::Places;
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
     AsyncEntry, Ending, ImageId, LengthCounts, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task,
-    TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason,
+    TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason, Waker,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -29,6 +29,8 @@ pub(super) struct Window {
     totals: HashMap<u32, TaskTotals>,
     /// What threads waited for.
     subjects: HashSet<(ProcessId, Subject)>,
+    /// Who woke them.
+    wakers: HashSet<(ProcessId, Waker)>,
     /// The longest T by which a wait of each task was chosen.
     periods_ns: HashMap<u32, u64>,
     wait_periods: WaitPeriods,
@@ -183,6 +185,7 @@ impl Window {
     /// The index of a stack, and whether it is new; `None` if the window is full.
     pub(super) fn intern_stack(&mut self, stack: BorrowedStack<'_>) -> Option<(u32, bool)> {
         let stack = self.with_known_subject(stack);
+        let stack = self.with_known_waker(stack);
         if let Some(index) = self.stacks.get_index_of(&stack) {
             return Some((index as u32, false));
         }
@@ -205,6 +208,20 @@ impl Window {
             return stack;
         }
         BorrowedStack { reason: WaitReason { subject: None, ..stack.reason }, ..stack }
+    }
+
+    /// The stack with just some thread as the waker, if a window tells no more of these apart.
+    fn with_known_waker<'a>(&mut self, stack: BorrowedStack<'a>) -> BorrowedStack<'a> {
+        let Some(waker @ Waker::Thread { .. }) = stack.reason.waker else { return stack };
+        let waker = (stack.image.process, waker);
+        if self.wakers.contains(&waker) {
+            return stack;
+        }
+        if self.wakers.len() < WAKERS {
+            self.wakers.insert(waker);
+            return stack;
+        }
+        BorrowedStack { reason: WaitReason { waker: Some(Waker::SomeThread), ..stack.reason }, ..stack }
     }
 
     /// Adds the part of a capture that is in one state.
@@ -305,11 +322,37 @@ mod tests {
     #[test]
     fn a_borrowed_stack_finds_the_owned_one() {
         let image = ImageId { process: ProcessId { pid: 1, start_ns: 2 }, exec_ns: 3 };
-        let stack = |user| BorrowedStack {
+        let stack = |user| BorrowedStack { on_cpu: true, kernel: &[1, 2], user, ..empty_stack(image) };
+        let mut window = Window::default();
+        assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));
+        assert_eq!(window.intern_stack(stack(&[3, 4])), Some((1, true)));
+        assert_eq!(window.intern_stack(stack(&[3])), Some((0, false)));
+    }
+
+    #[test]
+    fn wakers_beyond_the_bound_are_some_thread() {
+        let image = ImageId { process: ProcessId { pid: 1, start_ns: 2 }, exec_ns: 3 };
+        let woken_by = |tid| {
+            let waker = Some(Waker::Thread { pid: 9, tid, over_network: false });
+            let reason = WaitReason { waker, ..WaitReason::default() };
+            BorrowedStack { image, reason, ..empty_stack(image) }
+        };
+        let mut window = Window::default();
+        for tid in 0..WAKERS as u32 {
+            assert_eq!(window.intern_stack(woken_by(tid)), Some((tid, true)));
+        }
+        let beyond = WAKERS as u32;
+        assert_eq!(window.intern_stack(woken_by(beyond)), Some((beyond, true)));
+        assert_eq!(window.intern_stack(woken_by(beyond + 1)), Some((beyond, false)));
+        assert_eq!(window.intern_stack(woken_by(5)), Some((5, false)));
+    }
+
+    fn empty_stack(image: ImageId) -> BorrowedStack<'static> {
+        BorrowedStack {
             image,
-            on_cpu: true,
-            kernel: &[1, 2],
-            user,
+            on_cpu: false,
+            kernel: &[],
+            user: &[],
             has_gap: false,
             ending: Ending::Complete,
             python: &[],
@@ -320,10 +363,6 @@ mod tests {
             code_ns: 0,
             collecting: false,
             reason: WaitReason::default(),
-        };
-        let mut window = Window::default();
-        assert_eq!(window.intern_stack(stack(&[3])), Some((0, true)));
-        assert_eq!(window.intern_stack(stack(&[3, 4])), Some((1, true)));
-        assert_eq!(window.intern_stack(stack(&[3])), Some((0, false)));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The kernel's own type information (BTF): where fields lie, which tracepoints there are.
 //!
-//! Comes from `/sys/kernel/btf/vmlinux`. Only what offsets need is read: structs, unions, typedefs, function prototypes.
+//! Comes from `/sys/kernel/btf/vmlinux`. Only what offsets need is read: structs, unions, typedefs, function prototypes, and
+//! where variables lie that each CPU has.
 //! Format: <https://docs.kernel.org/bpf/btf.html>.
 
 use std::collections::HashMap;
@@ -13,6 +14,10 @@ const MODIFIERS: [u32; 5] = [KIND_TYPEDEF, 9, 10, 11, 18];
 const KIND_PTR: u32 = 2;
 const KIND_INT: u32 = 1;
 const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VARIABLE: u32 = 14;
+const KIND_SECTION: u32 = 15;
+/// The section of variables that each CPU has.
+const PER_CPU: &str = ".data..percpu";
 
 /// Why type information could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +47,17 @@ pub struct Btf {
     types: Vec<usize>,
     /// The first definition of each struct, union and typedef.
     names: HashMap<(u32, String), u32>,
+    /// The sections of variables.
+    sections: Vec<usize>,
+}
+
+/// A variable that each CPU has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerCpu {
+    /// Where it lies in the memory of a CPU.
+    pub offset: u32,
+    /// Its size in bytes.
+    pub bytes: u32,
 }
 
 struct Header {
@@ -72,7 +88,7 @@ impl Btf {
 
     /// Parses raw BTF.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
-        let mut btf = Self { data, strings: 0, types: vec![0], names: HashMap::new() };
+        let mut btf = Self { data, strings: 0, types: vec![0], names: HashMap::new(), sections: Vec::new() };
         if btf.half(0)? != MAGIC {
             return Err(BtfError::Malformed(0));
         }
@@ -101,6 +117,30 @@ impl Btf {
     pub fn size(&self, structure: &str) -> Option<u32> {
         let id = *self.names.get(&(KIND_STRUCT, structure.to_owned()))?;
         Some(self.header(id).ok()?.size_or_type)
+    }
+
+    /// Where each CPU has the variable; `None` if this kernel has none of this name, or does not describe its variables.
+    pub fn per_cpu(&self, name: &str) -> Option<PerCpu> {
+        let variables = self.sections.iter().flat_map(|at| self.variables(*at));
+        let is_named = |id: u32| {
+            let header = self.header(id).ok()?;
+            (header.kind() == KIND_VARIABLE && self.string(header.name)? == name).then_some(())
+        };
+        variables.into_iter().find_map(|(id, place)| is_named(id).map(|()| place))
+    }
+
+    /// The variables of a section of those that each CPU has.
+    fn variables(&self, section: usize) -> Vec<(u32, PerCpu)> {
+        let Ok(header) = self.header_at(section) else { return Vec::new() };
+        if self.string(header.name) != Some(PER_CPU) {
+            return Vec::new();
+        }
+        let entry = |index: usize| {
+            let at = section + 12 + index * 12;
+            let place = PerCpu { offset: self.word(at + 4).ok()?, bytes: self.word(at + 8).ok()? };
+            Some((self.word(at).ok()?, place))
+        };
+        (0..header.count()).map_while(entry).collect()
     }
 
     /// Whether the kernel has the tracepoint, for programs that take its arguments with their types.
@@ -168,6 +208,9 @@ impl Btf {
                 let name = self.string(header.name).ok_or(BtfError::Malformed(at))?.to_owned();
                 self.names.entry((header.kind(), name)).or_insert(id);
             }
+            if header.kind() == KIND_SECTION {
+                self.sections.push(at);
+            }
             at += 12 + trailing_bytes(&header).ok_or(BtfError::Malformed(at))?;
         }
         if at == end { Ok(()) } else { Err(BtfError::Malformed(end)) }
@@ -204,12 +247,12 @@ impl Btf {
 /// How many bytes follow the header of a type; `None` for a kind that is not known.
 fn trailing_bytes(header: &Header) -> Option<usize> {
     Some(match header.kind() {
-        KIND_INT | 14 | 17 => 4,
+        KIND_INT | KIND_VARIABLE | 17 => 4,
         KIND_PTR | 7 | 8 | 9 | 10 | 11 | 12 | 16 | 18 => 0,
         3 => 12,
         KIND_STRUCT | KIND_UNION | 19 => header.count() * 12,
         6 | KIND_FUNC_PROTO => header.count() * 8,
-        15 => header.count() * 12,
+        KIND_SECTION => header.count() * 12,
         _ => return None,
     })
 }
@@ -240,6 +283,8 @@ mod tests {
         assert!(btf.field("task_struct", &["se", "sum_exec_runtime"]).unwrap().byte > 0);
         assert!(btf.field("task_struct", &["in_iowait"]).unwrap().mask.is_power_of_two());
         assert_eq!(btf.field("task_struct", &["no_such_field"]), None);
+        assert_eq!(btf.per_cpu("no_such_variable"), None);
+        assert!(btf.per_cpu("runqueues").is_none_or(|place| Some(place.bytes) >= btf.size("rq")));
         assert!(btf.has_tracepoint("sched_switch") && !btf.has_tracepoint("no_such_tracepoint"));
     }
 }

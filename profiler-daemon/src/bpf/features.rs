@@ -4,7 +4,7 @@ use super::LoadError;
 use super::btf::Btf;
 use super::kallsyms::KernelSymbols;
 use super::offsets::{Offsets, resolve_offsets};
-use crate::settings::{SwitchInChoice, VariantChoice};
+use crate::settings::{SwitchInChoice, VariantChoice, WakerChoice};
 
 /// Where the kernel half keeps the state of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Features {
     pub has_task_rename: bool,
     /// Whether it announces where memory will be mapped.
     pub has_unmapped_area: bool,
+    /// Whether it is asked who ends waits.
+    pub tells_wakers: bool,
 }
 
 impl Features {
@@ -93,6 +95,7 @@ impl Features {
             probe: symbols.finish_task_switch.clone().filter(|_| has_kprobes()),
             has_task_rename: btf.has_tracepoint("task_rename"),
             has_unmapped_area: btf.has_tracepoint("vm_unmapped_area"),
+            tells_wakers: false,
         };
         features.choose_variant(variant, version)?;
         features.choose_switch_in(switch_in)?;
@@ -100,6 +103,11 @@ impl Features {
         features.note_absent_fields();
         features.note_hidden_symbols(&symbols);
         Ok(features)
+    }
+
+    /// The same, with who ends waits told as asked for; waits that have no stack have no waker either.
+    pub fn with_wakers(self, wakers: WakerChoice) -> Self {
+        Self { tells_wakers: wakers == WakerChoice::Ids && self.switch_in != SwitchIn::SchedSwitch, ..self }
     }
 
     fn choose_variant(&mut self, choice: VariantChoice, version: (u32, u32)) -> Result<(), LoadError> {
@@ -160,6 +168,12 @@ impl Features {
                 "a library loaded where another was unloaded counts as that one until the mappings of its process are read \
                  again (no tracepoint vm_unmapped_area)"
                     .to_owned(),
+            );
+        }
+        let has_queue = !absent("CFS_RQ_QUEUE") && !absent("TASK_CFS_RQ");
+        if !self.offsets.knows_context || !has_queue && absent("TASK_PREEMPT_COUNT") {
+            self.fallbacks.push(
+                "who ended a wait is not told: the kernel does not describe where its preempt count lies".to_owned(),
             );
         }
         if absent("TASK_IN_IOWAIT") {

@@ -42,7 +42,7 @@ impl Kernel {
         if !capability::can_load_programs() {
             return Err(LoadError::NoPrivilege);
         }
-        let features = Features::detect(settings.variant, settings.switch_in)?;
+        let features = Features::detect(settings.variant, settings.switch_in)?.with_wakers(settings.wakers);
         features.fallbacks.iter().for_each(|fallback| tracing::warn!("{fallback}"));
         let (object, types) = std::thread::scope(|scope| {
             let types = scope.spawn(read_types);
@@ -272,6 +272,9 @@ fn tracepoint_programs(features: &Features) -> Vec<&'static str> {
         SwitchIn::Kprobe(_) => vec!["sched_switch"],
         SwitchIn::SchedSwitch => vec!["sched_switch_both"],
     };
+    if features.tells_wakers {
+        names.push("sched_waking");
+    }
     names.extend(["sched_process_fork", "sched_process_exec", "sched_process_exit"]);
     if features.has_task_rename {
         names.push("task_rename");

@@ -35,6 +35,9 @@ const FIELDS: &[Row] = &[
     ("TASK_CFS_RQ", "task_struct", &["se", "cfs_rq"], Optional),
     ("CFS_RQ_THROTTLE_COUNT", "cfs_rq", &["throttle_count"], Optional),
     ("TASK_THROTTLED", "task_struct", &["throttled"], Optional),
+    ("CFS_RQ_QUEUE", "cfs_rq", &["rq"], Optional),
+    ("TASK_PREEMPT_COUNT", "task_struct", &["thread_info", "preempt_count"], Optional),
+    ("TASK_SOFT_INTERRUPTS", "task_struct", &["softirq_disable_cnt"], Optional),
     ("TASK_THREAD_STATUS", "task_struct", &["thread_info", "status"], Optional),
     ("SIGNAL_LIVE", "signal_struct", &["live", "counter"], Required),
     ("FILES_TABLE", "files_struct", &["fdt"], Required),
@@ -52,6 +55,8 @@ const FIELDS: &[Row] = &[
     ("SOCK_PEER_PORT", "sock", &["__sk_common", "skc_dport"], Required),
     ("SOCK_PEER_ADDRESS4", "sock", &["__sk_common", "skc_daddr"], Required),
     ("SOCK_PEER_ADDRESS6", "sock", &["__sk_common", "skc_v6_daddr"], Optional),
+    ("SOCK_OWN_ADDRESS4", "sock", &["__sk_common", "skc_rcv_saddr"], Required),
+    ("SOCK_OWN_ADDRESS6", "sock", &["__sk_common", "skc_v6_rcv_saddr"], Optional),
     ("SOCK_PROTOCOL", "sock", &["sk_protocol"], Required),
     ("SOCK_PEER_PID", "sock", &["sk_peer_pid"], Required),
     ("PID_NUMBERS", "pid", &["numbers"], Required),
@@ -104,6 +109,8 @@ pub struct Offsets {
     pub missing: Vec<String>,
     /// Fields this kernel lacks whose absence costs exactness.
     pub absent: Vec<&'static str>,
+    /// Whether the kernel half can tell in which context a thread is woken.
+    pub knows_context: bool,
 }
 
 /// Looks every field up.
@@ -119,6 +126,7 @@ pub fn resolve_offsets(btf: &Btf, symbols: &KernelSymbols) -> Offsets {
     offsets.add_bits(btf);
     offsets.add_registers(btf);
     offsets.add_symbols(symbols);
+    offsets.add_per_cpu(btf);
     let has_state = btf.tracepoint_argument_is_integer("sched_switch", 3);
     offsets.words.push(("HAS_PREVIOUS_STATE", u32::from(has_state)));
     offsets.words.push(("IS_AARCH64", u32::from(cfg!(target_arch = "aarch64"))));
@@ -154,6 +162,30 @@ impl Offsets {
         }
         let size = btf.size("pt_regs").unwrap_or_default();
         self.words.push(("STACK_REGS", KERNEL_STACK_BYTES - size));
+    }
+
+    /// Where variables of a CPU lie as seen from its run queue, which is one of them and the only one a task leads to.
+    fn add_per_cpu(&mut self, btf: &Btf) {
+        let queue = btf.per_cpu("runqueues").map(|place| place.offset);
+        let variable = |name: &str| Some((btf.per_cpu(name)?, queue?));
+        let distance = |name: &str, structure: &str, path: &[&str]| {
+            let ((place, queue), field) = (variable(name)?, btf.field(structure, path)?);
+            Some((u64::from(place.offset + field.byte).wrapping_sub(queue.into()), field))
+        };
+        // A variable of its own up to Linux 6.1 and from 6.15 on.
+        let own = variable("__preempt_count").map(|(place, queue)| u64::from(place.offset).wrapping_sub(queue.into()));
+        let count = own.or_else(|| Some(distance("pcpu_hot", "pcpu_hot", &["preempt_count"])?.0));
+        self.addresses.push(("PREEMPT_COUNT_DISTANCE", count.unwrap_or_default()));
+        let interrupt = distance("hrtimer_bases", "hrtimer_cpu_base", &["in_hrtirq"]);
+        self.addresses.push(("TIMER_INTERRUPT_DISTANCE", interrupt.map_or(0, |(distance, _)| distance)));
+        self.words.push(("TIMER_INTERRUPT_MASK", interrupt.map_or(0, |(_, field)| field.mask)));
+        let running = distance("timer_bases", "timer_base", &["running_timer"]);
+        self.addresses.push(("TIMER_RUNNING_DISTANCE", running.map_or(0, |(distance, _)| distance)));
+        let size = btf.size("timer_base").unwrap_or_default();
+        let wheels = btf.per_cpu("timer_bases").map_or(0, |place| place.bytes.checked_div(size).unwrap_or_default());
+        self.words.push(("TIMER_BASE_BYTES", size));
+        self.words.push(("TIMER_BASES", wheels));
+        self.knows_context = count.is_some() || btf.field("task_struct", &["thread_info", "preempt_count"]).is_some();
     }
 
     fn add_symbols(&mut self, symbols: &KernelSymbols) {

@@ -87,6 +87,7 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
         "sched_exit" | "walk_sched_exit" | "python_sched_exit" | "await_sched_exit" => {
             (Hook::Tracepoint("sched_exit_tp"), exit)
         }
+        "sched_waking" => (Hook::Tracepoint("sched_waking"), features.tells_wakers),
         "sched_process_fork" => (Hook::Tracepoint("sched_process_fork"), true),
         "sched_process_exec" => (Hook::Tracepoint("sched_process_exec"), true),
         "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),

@@ -9,7 +9,7 @@ use crate::settings::quantity::{parse_bytes, parse_duration, parse_number};
 use crate::settings::sampling::{
     FREQUENCY_HZ, HISTORY, HISTORY_BYTES, MAX_THREADS, WAIT_BUDGET_HZ, WAIT_PERIOD, WINDOW,
 };
-use crate::settings::{SamplingSettings, SettingsError, SwitchInChoice, VariantChoice};
+use crate::settings::{SamplingSettings, SettingsError, SwitchInChoice, VariantChoice, WakerChoice};
 
 /// The flags of every command that samples.
 #[derive(Debug, Default, Args)]
@@ -33,6 +33,10 @@ pub(super) struct SamplingFlags {
     /// which lines with an await they waited for
     #[arg(long)]
     no_await: bool,
+    /// Whether to tell who ended a wait: `ids` runs a small program each time a thread is woken
+    /// [default: ids]
+    #[arg(long, value_enum)]
+    wakers: Option<WakersWord>,
     /// Where the kernel half keeps the state of a thread
     #[arg(long, hide = true, value_enum)]
     variant: Option<VariantWord>,
@@ -78,6 +82,12 @@ enum SwitchInWord {
     SchedSwitch,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WakersWord {
+    Off,
+    Ids,
+}
+
 impl SamplingFlags {
     /// The settings the flags mean.
     pub(super) fn settings(&self, history: &HistoryFlags) -> Result<SamplingSettings, SettingsError> {
@@ -118,6 +128,10 @@ impl SamplingFlags {
             Some(SwitchInWord::SchedExit) => SwitchInChoice::SchedExit,
             Some(SwitchInWord::Kprobe) => SwitchInChoice::Kprobe,
             Some(SwitchInWord::SchedSwitch) => SwitchInChoice::SchedSwitch,
+        };
+        settings.wakers = match self.wakers {
+            None | Some(WakersWord::Ids) => WakerChoice::Ids,
+            Some(WakersWord::Off) => WakerChoice::Off,
         };
         settings.object.clone_from(&self.object);
     }
@@ -161,6 +175,7 @@ mod tests {
             no_await: true,
             variant: Some(VariantWord::Hash),
             switch_in: Some(SwitchInWord::Kprobe),
+            wakers: Some(WakersWord::Off),
             object: Some("x.o".into()),
             naming: NamingFlags {
                 cache_dir: text("/x"),
@@ -177,6 +192,7 @@ mod tests {
             max_threads: 1000,
             variant: VariantChoice::Hash,
             switch_in: SwitchInChoice::Kprobe,
+            wakers: WakerChoice::Off,
             object: Some("x.o".into()),
             window: Duration::from_secs(1),
             history: Duration::from_secs(120),

@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::label::stack_of;
 use super::{ExportError, ExportOptions};
-use crate::profile::{Frame, FrameKind, State, Task};
+use crate::profile::{Frame, FrameKind, State, Task, Waker};
 use crate::report::{Calibrated, Entry, escape_untrusted, title};
 
 pub mod proto;
@@ -185,6 +185,14 @@ impl<'a> Builder<'a> {
         };
         labels.push(self.text_label("state", state));
         labels.extend(detail.map(|(key, value)| self.text_label(key, value)));
+        let stack = entry.stack.map(|stack| &self.calibrated.profile.stacks[stack as usize]);
+        let waker = stack.and_then(|stack| stack.waker.clone()).filter(|_| matches!(entry.state, State::Wait(_)));
+        if let Some(named) = waker {
+            labels.push(self.text_label("waker", &named.label(entry.state)));
+            if let Waker::Thread { pid, .. } = named.waker {
+                labels.push(self.number_label("waker_pid", pid));
+            }
+        }
         labels.extend(entry.idle.then(|| self.text_label("idle", "true")));
         labels.extend(entry.awaits.map(|_| self.text_label("attributed", "true")));
         labels

@@ -25,7 +25,9 @@ use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
 use crate::profile::{AsyncEntry, Ending, ImageId, Loss, LossReason, Stack, TaskTotals, Timestamp};
 use crate::settings::{SamplingSettings, Selector};
 use crate::sys::{clock, usage};
-use crate::wire::{Account, LifecycleEvent, Room, StackEvent, decode_lifecycle, decode_snapshot, decode_stack};
+use crate::wire::{
+    Account, LifecycleEvent, Room, StackEvent, StackKind, decode_lifecycle, decode_snapshot, decode_stack,
+};
 
 /// The longest time records lie in the rings: a tenth of what fills them.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
@@ -569,6 +571,10 @@ impl Books {
         self.awaits.note(event);
         if let Some(subject) = event.reason.subject.filter(|_| is_new) {
             self.shared.registry.subjects().observe(event.process, subject, &ProcWorld);
+        }
+        if let (Some(waker), StackKind::OffCpu { runq_ns, .. }) = (event.reason.waker.filter(|_| is_new), event.kind) {
+            let woken_ns = clock::boot_of_monotonic_ns(event.at_ns.saturating_sub(runq_ns));
+            self.shared.registry.wakers().observe(waker, woken_ns, &ProcWorld);
         }
         if let Some(state) = event.python_thread {
             self.shared.runtimes.python.note_thread(event.image, state, event.thread);

@@ -22,6 +22,7 @@ pub mod stat;
 pub mod subjects;
 pub mod thread;
 pub mod vdso;
+pub mod wakers;
 mod world;
 
 pub use executables::{Executable, ExecutableId, Executables};
@@ -34,6 +35,7 @@ pub use recent::RecentMap;
 pub use registry::Registry;
 pub use selection::{comm_equals, matches, resolve};
 pub use subjects::Subjects;
+pub use wakers::Wakers;
 pub use world::{OpenFile, ProcFile, ProcWorld, Sockets, ThreadFile, World, in_initial_pid_namespace};
 
 use std::io;

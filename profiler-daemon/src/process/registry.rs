@@ -15,6 +15,7 @@ use super::pause::Pause;
 use super::readings::Readings;
 use super::recent::RecentMap;
 use super::subjects::Subjects;
+use super::wakers::Wakers;
 use super::world::World;
 use crate::profile::ImageId;
 use crate::wire::MappedCode;
@@ -24,6 +25,7 @@ use crate::wire::MappedCode;
 pub struct Registry {
     executables: Executables,
     subjects: Subjects,
+    wakers: Wakers,
     books: Mutex<Books>,
 }
 
@@ -59,12 +61,17 @@ impl Registry {
     /// A registry of at most `images` images.
     pub fn with_capacity(images: usize, executables: Executables) -> Self {
         let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
-        Self { executables, subjects: Subjects::default(), books: Mutex::new(books) }
+        Self { executables, subjects: Subjects::default(), wakers: Wakers::default(), books: Mutex::new(books) }
     }
 
     /// The names of what threads wait for.
     pub fn subjects(&self) -> &Subjects {
         &self.subjects
+    }
+
+    /// The names of those who end waits.
+    pub fn wakers(&self) -> &Wakers {
+        &self.wakers
     }
 
     /// The image, read now if it was never seen. `None` if its process was gone before it could be read.

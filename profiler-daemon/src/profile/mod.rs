@@ -23,6 +23,7 @@ pub mod totals;
 pub mod wait_detail;
 pub mod wait_lengths;
 pub mod wait_periods;
+pub mod waker;
 
 pub use asyncio::{AsyncEntry, AsyncName, AsyncTask};
 pub use ending::Ending;
@@ -43,6 +44,7 @@ pub use totals::TaskTotals;
 pub use wait_detail::WaitDetail;
 pub use wait_lengths::{LengthCounts, WaitLengths};
 pub use wait_periods::WaitPeriods;
+pub use waker::{NamedWaker, Waker};
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Frame, WaitDetail};
+use super::{Frame, NamedWaker, WaitDetail};
 
 /// Frames from the innermost to the outermost; kernel frames, if any, come first. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -13,12 +13,14 @@ pub struct Stack {
     pub wait: Option<WaitDetail>,
     /// Whom or what it is for. Untrusted text.
     pub subject: Option<Arc<str>>,
+    /// Who ended it.
+    pub waker: Option<Arc<NamedWaker>>,
 }
 
 impl Stack {
     /// A stack of the given frames, leaf first.
     pub fn new(frames: impl Into<Arc<[Arc<Frame>]>>) -> Self {
-        Self { frames: frames.into(), wait: None, subject: None }
+        Self { frames: frames.into(), wait: None, subject: None, waker: None }
     }
 
     /// The same stack, of a wait of this kind.
@@ -29,6 +31,11 @@ impl Stack {
     /// The same stack, of a wait for this.
     pub fn with_subject(self, subject: Option<Arc<str>>) -> Self {
         Self { subject, ..self }
+    }
+
+    /// The same stack, of a wait that this waker ended.
+    pub fn with_waker(self, waker: Option<Arc<NamedWaker>>) -> Self {
+        Self { waker, ..self }
     }
 
     /// The frames, leaf first.

@@ -1,8 +1,8 @@
-//! What a captured wait was for: its detail, and whom or what the thread waited for.
+//! What a captured wait was for: its detail, whom or what the thread waited for, and who ended it.
 
 use std::net::SocketAddr;
 
-use super::WaitDetail;
+use super::{WaitDetail, Waker};
 
 /// What the kernel half tells of a captured wait beyond its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -11,6 +11,8 @@ pub struct WaitReason {
     pub detail: Option<WaitDetail>,
     /// Whom or what it is for.
     pub subject: Option<Subject>,
+    /// Who ended it.
+    pub waker: Option<Waker>,
 }
 
 /// Whom or what a thread waits for, in the kernel's terms.

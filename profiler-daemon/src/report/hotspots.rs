@@ -23,6 +23,7 @@ use super::span::Span;
 use super::table::{duration, loss_counts};
 use super::wait_details::{WaitDetails, label};
 use super::wait_period::WaitPeriod;
+use super::wakers::{Wakers, WokenBy};
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
 use crate::profile::{
@@ -254,6 +255,9 @@ pub struct HotspotRow {
     /// Of a row of waits, whom or what was waited for, if that is known. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// Of a row of waits, who ended most of them, the longest time first; waits whose end was not seen are in none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub woken_by: Vec<WokenBy>,
     /// Of a row of waits, the function that waited longest; `file`, `line` and `code` are its own. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
@@ -401,6 +405,7 @@ struct RowSum<'a> {
     waits: WaitDetails,
     lines: BTreeMap<u32, LineSum<'a>>,
     places: HashMap<RowKey, (u64, &'a Frame)>,
+    wakers: Wakers<'a>,
     idle_ns: u64,
     attributed_ns: u64,
     samples: u64,
@@ -433,8 +438,20 @@ impl<'a> LineSum<'a> {
 impl<'a> RowSum<'a> {
     fn new(key: RowKey) -> Self {
         let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
-        let (waits, places) = (WaitDetails::default(), HashMap::new());
-        Self { key, states, leaves, waits, lines, places, idle_ns: 0, attributed_ns: 0, samples: 0, variance_ns2: 0.0 }
+        let (waits, places, wakers) = (WaitDetails::default(), HashMap::new(), Wakers::default());
+        Self {
+            key,
+            states,
+            leaves,
+            waits,
+            lines,
+            places,
+            wakers,
+            idle_ns: 0,
+            attributed_ns: 0,
+            samples: 0,
+            variance_ns2: 0.0,
+        }
     }
 
     /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
@@ -487,6 +504,7 @@ impl<'a> RowSum<'a> {
             wait_detail_ns: self.waits.by_label(),
             attributed_ns: self.attributed_ns,
             waits_for: self.key.subject.map(|subject| subject.to_string()),
+            woken_by: self.wakers.longest(),
             waits_in: place.map(|(key, _)| key.function.to_string()),
             scalene: None,
         }
@@ -568,6 +586,7 @@ impl<'a> Charger<'a> {
         self.sums.total_ns += entry.ns;
         let row = &mut self.sums.rows[row];
         row.add(entry, None, None);
+        row.wakers.add(entry, stack);
         let rule = self.query.rule;
         let place = match entry.awaits.map(|stack| &self.profile.stacks[stack as usize]) {
             Some(place) => rule.charge_await(place).ok(),

@@ -20,6 +20,7 @@ pub mod threads;
 mod wait_details;
 pub mod wait_lengths;
 pub mod wait_period;
+pub mod wakers;
 
 pub use amounts::{Amounts, CpuNs, WaitNs};
 pub use attribute::AttributionRule;
@@ -33,6 +34,7 @@ pub use hotspots::{HotspotQuery, HotspotRow, HotspotSort, Hotspots, RowKind, hot
 pub use span::Span;
 pub use wait_lengths::{WaitLengthStats, WaitLengthsByClass, wait_lengths};
 pub use wait_period::WaitPeriod;
+pub use wakers::WokenBy;
 
 /// Why a query for a report could not be understood. Each message says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -15,6 +15,6 @@ pub use error::SettingsError;
 pub use listen::parse_listen;
 pub use parameter::Parameter;
 pub use report_query::{ReportQuery, TimeChoice};
-pub use sampling::{SamplingSettings, SwitchInChoice, VariantChoice};
+pub use sampling::{SamplingSettings, SwitchInChoice, VariantChoice, WakerChoice};
 pub use selector::{ParseSelectorError, Selector};
 pub use server::ServerUrl;

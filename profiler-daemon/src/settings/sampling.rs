@@ -51,6 +51,8 @@ pub struct SamplingSettings {
     pub variant: VariantChoice,
     /// Which hook sees a thread resume.
     pub switch_in: SwitchInChoice,
+    /// Whether to tell who ended a wait.
+    pub wakers: WakerChoice,
     /// Load the objects of this folder instead of the built-in ones.
     pub object: Option<PathBuf>,
     /// The signal each captured thread is sent, so that a test can look at the very stack that was captured; zero, and not
@@ -80,6 +82,7 @@ impl Default for SamplingSettings {
             max_threads: 65_536,
             variant: VariantChoice::Auto,
             switch_in: SwitchInChoice::Auto,
+            wakers: WakerChoice::Ids,
             object: None,
             stop_signal: 0,
             cache_dir: Some("/var/cache/profilerd".into()),
@@ -159,6 +162,15 @@ pub enum SwitchInChoice {
     Kprobe,
     /// `sched_switch` alone: exact totals, but no stacks of waits.
     SchedSwitch,
+}
+
+/// Whether to tell who ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakerChoice {
+    /// Not at all: no program runs when threads are woken.
+    Off,
+    /// By thread, process and context.
+    Ids,
 }
 
 #[cfg(test)]

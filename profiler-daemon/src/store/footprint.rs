@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::profile::{Frame, LoopWaits, Name, Profile, Sample, SourceLine, Stack, Task, TaskTotals, WaitLengths};
+use crate::profile::{
+    Frame, LoopWaits, Name, NamedWaker, Profile, Sample, SourceLine, Stack, Task, TaskTotals, WaitLengths,
+};
 
 /// The two counters in front of the value behind an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
@@ -49,11 +51,17 @@ impl Footprint {
         if self.enter(address_of(&stack.frames), stack_bytes(stack)) {
             stack.frames.iter().for_each(|frame| self.add_frame(frame));
         }
+        if let Some(waker) = &stack.waker {
+            self.enter(address_of(waker), shared_bytes(size_of::<NamedWaker>()));
+        }
     }
 
     fn remove_stack(&mut self, stack: &Stack) {
         if self.leave(address_of(&stack.frames), stack_bytes(stack)) {
             stack.frames.iter().for_each(|frame| self.remove_frame(frame));
+        }
+        if let Some(waker) = &stack.waker {
+            self.leave(address_of(waker), shared_bytes(size_of::<NamedWaker>()));
         }
     }
 

@@ -33,8 +33,8 @@ use std::time::Instant;
 use crate::aggregate::{RawLoop, RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World};
 use crate::profile::{
-    CodeKind, Frame, FrameKind, ImageId, LoopWaits, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task,
-    ThreadId, WaitClass, WaitDetail,
+    CodeKind, Frame, FrameKind, ImageId, LoopWaits, LossReason, NamedWaker, ProcessId, Profile, Reason, Sample, Stack,
+    State, Task, ThreadId, WaitClass, WaitDetail, Waker,
 };
 use crate::runtime::Runtimes;
 use crate::runtime::python::waits;
@@ -113,6 +113,7 @@ impl Symbolizer {
         let kernel_processes: HashSet<ProcessId> = tasks.map(|task| task.process).collect();
         let mut book = StackBook::default();
         let task_names = TaskNames::of_window(&window, &self.runtimes.python);
+        let mut wakers: HashMap<Waker, Arc<NamedWaker>> = HashMap::new();
         let names: HashMap<ThreadId, &Task> = window.tasks.iter().map(|task| (task.thread, task.as_ref())).collect();
         for stack in &window.stacks {
             let is_kernel = kernel_processes.contains(&stack.image.process);
@@ -121,7 +122,10 @@ impl Symbolizer {
                 frames.insert(0, self.lock_marker(stack.image, holder, &names));
             }
             let subject = stack.reason.subject.and_then(|of| registry.subjects().name(stack.image.process, of));
-            book.add(frames, stack, image.as_deref(), subject);
+            let named = |waker: Waker| registry.wakers().name(waker);
+            let waker =
+                stack.reason.waker.map(|waker| wakers.entry(waker).or_insert_with(|| Arc::new(named(waker))).clone());
+            book.add(frames, stack, image.as_deref(), (subject, waker));
         }
         for raw in &window.loops {
             self.name_places(raw, &mut book, &task_names, registry, world);
@@ -227,8 +231,11 @@ impl Symbolizer {
     }
 }
 
-/// The frames of a stack, and what its wait is and is for.
-type StackKey = (Vec<*const Frame>, Option<WaitDetail>, Option<Arc<str>>);
+/// Whom or what a wait is for, and who ended it.
+type Others = (Option<Arc<str>>, Option<Arc<NamedWaker>>);
+
+/// The frames of a stack, what its wait is, and the others of it.
+type StackKey = (Vec<*const Frame>, Option<WaitDetail>, Others);
 
 /// The distinct stacks of a window, and what became of each raw one.
 #[derive(Debug, Default)]
@@ -262,13 +269,13 @@ fn wait_detail(frames: &[Arc<Frame>], raw: &RawStack) -> Option<WaitDetail> {
 }
 
 impl StackBook {
-    fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>, subject: Option<Arc<str>>) {
+    fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>, others: Others) {
         let code = code_kind(&frames, image);
         let addresses = frames.iter().map(Arc::as_ptr).collect();
-        let key = (addresses, raw.reason.detail, subject.clone());
+        let key = (addresses, raw.reason.detail, others.clone());
         let stack = *self.known.entry(key).or_insert_with(|| {
             let wait = wait_detail(&frames, raw);
-            self.stacks.push(Stack::new(frames).with_wait(wait).with_subject(subject));
+            self.stacks.push(Stack::new(frames).with_wait(wait).with_subject(others.0).with_waker(others.1));
             (self.stacks.len() - 1) as u32
         });
         let process_gone = image.is_none() && !raw.user.is_empty();

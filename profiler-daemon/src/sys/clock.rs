@@ -12,6 +12,11 @@ pub fn epoch_of_boot_ns(boot_ns: u64) -> u64 {
     epoch_ns().saturating_sub(nanoseconds(ClockId::Boottime).saturating_sub(boot_ns))
 }
 
+/// Nanoseconds since boot, suspended time included, of a moment of the monotonic clock.
+pub fn boot_of_monotonic_ns(moment_ns: u64) -> u64 {
+    nanoseconds(ClockId::Boottime).saturating_sub(monotonic_ns().saturating_sub(moment_ns))
+}
+
 /// The wall-clock time of a moment of the monotonic clock.
 pub fn epoch_of_monotonic_ns(moment_ns: u64) -> u64 {
     epoch_ns().saturating_sub(monotonic_ns().saturating_sub(moment_ns))

@@ -11,6 +11,7 @@ use profiler_common::record::{
 };
 use profiler_common::unwind::stop;
 use profiler_common::wait_lengths::Lengths;
+use profiler_common::waker::{self, context};
 
 use super::asyncio::{decode_tasks, split_tasks};
 use super::python::{count_frames, place_frames};
@@ -18,7 +19,9 @@ use super::{
     Account, AccountId, Ended, Executed, LifecycleEvent, MappedCode, OffCpuCause, Room, StackEvent, StackKind,
     UserStack, WaitInProgress,
 };
-use crate::profile::{Ending, ImageId, ProcessId, PythonEnding, Subject, ThreadId, WaitClass, WaitDetail, WaitReason};
+use crate::profile::{
+    Ending, ImageId, ProcessId, PythonEnding, Subject, ThreadId, WaitClass, WaitDetail, WaitReason, Waker,
+};
 
 /// Decodes one record of the ring of stacks; `None` if it is malformed. Frames that do not lie in order are put in order
 /// in `room`, and Python frames in the places of the native frames that ran them.
@@ -142,7 +145,23 @@ fn decode_reason(reason: &record::WaitReason) -> WaitReason {
         subject::LOCK => Some(Subject::Lock(reason.object)),
         _ => None,
     };
-    WaitReason { detail: WaitDetail::from_number(reason.detail), subject }
+    WaitReason { detail: WaitDetail::from_number(reason.detail), subject, waker: decode_waker(reason) }
+}
+
+/// Who ended a wait. A thread during whose call packets arrived is told only if it was at the other end of the connection.
+fn decode_waker(reason: &record::WaitReason) -> Option<Waker> {
+    let word = waker::Waker::unpack(reason.waker);
+    let thread = |over_network| Waker::Thread { pid: word.tgid, tid: word.pid, over_network };
+    match word.context {
+        context::THREAD => Some(thread(false)),
+        context::CONNECTION if waker::are_ends(reason.waker_ports, reason.ports) => Some(thread(true)),
+        context::CONNECTION | context::SOFT_INTERRUPT => Some(Waker::SoftInterrupt),
+        context::TIMER => Some(Waker::Timer),
+        context::INTERRUPT => Some(Waker::Interrupt),
+        context::NMI => Some(Waker::Nmi),
+        context::IDLE => Some(Waker::Idle),
+        _ => None,
+    }
 }
 
 /// Decodes one record of the ring of lifecycles; `None` if it is malformed.
@@ -338,6 +357,28 @@ mod tests {
 
     fn record_with_code_ns(code_ns: u64) -> Vec<u64> {
         record(&StackHeader { code_ns, ..header() }, &[1, 2, 3])
+    }
+
+    #[test]
+    fn a_thread_is_told_as_the_waker_only_if_it_woke_itself_or_is_at_the_other_end_of_the_connection() {
+        let none = record::WaitReason::NONE;
+        let thread = |over_network| Some(Waker::Thread { pid: 7, tid: 8, over_network });
+        let (own, other) = (waker::pack_ports(50_000, 80), waker::pack_ports(80, 50_000));
+        let connection = waker::pack_thread(context::CONNECTION, 7, 8);
+        for (word, waker_ports, ports, expected) in [
+            (0, 0, 0, None),
+            (waker::pack_thread(context::THREAD, 7, 8), 0, 0, thread(false)),
+            (connection, other, own, thread(true)),
+            (connection, own, own, Some(Waker::SoftInterrupt)),
+            (connection, other, 0, Some(Waker::SoftInterrupt)),
+            (waker::pack_context(context::SOFT_INTERRUPT), 0, own, Some(Waker::SoftInterrupt)),
+            (waker::pack_context(context::TIMER), 0, 0, Some(Waker::Timer)),
+            (waker::pack_context(context::UNKNOWN), 0, 0, None),
+            (waker::pack_context(15), 0, 0, None),
+        ] {
+            let reason = record::WaitReason { waker: word, waker_ports, ports, ..none };
+            assert_eq!(decode_reason(&reason).waker, expected, "{word:#x}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! The table of waits: what threads waited in, for whom or what, and where most of it.
+//! The table of waits: what threads waited in, for whom or what, who ended that, and where most of it.
 
-use super::Hotspots;
+use super::{HotspotRow, Hotspots};
 use crate::report::escape::escape_untrusted;
 use crate::report::table::{Table, duration, percent};
 
 pub(super) fn table(report: &Hotspots) -> String {
     let mut table = Table::default().right("Total").right("±").right("Time").right("Captures");
-    table = table.left("Wait").left("For").left("Mostly at").left("Code");
+    table = table.left("Wait").left("For").left("Woken by").left("Mostly at").left("Code");
     for row in &report.rows {
         let [total, error] = [row.total_ns, row.stderr_ns].map(|ns| percent(ns, report.selection.total_ns));
         let place = match (&row.waits_in, &row.file, row.line) {
@@ -22,9 +22,19 @@ pub(super) fn table(report: &Hotspots) -> String {
             row.samples.to_string(),
             escape_untrusted(&idle).into_owned(),
             escape_untrusted(row.waits_for.as_deref().unwrap_or_default()).into_owned(),
+            escape_untrusted(&woken_by(row)).into_owned(),
             escape_untrusted(&place).into_owned(),
             row.code_text(),
         ]);
     }
     table.render()
+}
+
+/// Who ended most of the waits, and how many percent of their time if it was not all.
+fn woken_by(row: &HotspotRow) -> String {
+    match row.woken_by.first() {
+        Some(most) if most.ns == row.total_ns => most.label.clone(),
+        Some(most) => format!("{} {}", most.label, percent(most.ns, row.total_ns)),
+        None => String::new(),
+    }
 }

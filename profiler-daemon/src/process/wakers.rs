@@ -1,0 +1,133 @@
+//! Names of the threads that end waits, asked for when the first stack of such a wait arrives.
+//!
+//! Pids and tids are used again. A process that started after the wake is not the one that woke, and has no say; nor has one
+//! of which another process had the pid before.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::stat::{ProcessStat, TICK_NS};
+use super::{ProcFile, ThreadFile, World};
+use crate::profile::{NamedWaker, Waker};
+
+/// Names kept; beyond, those known so far are asked for again.
+const NAMES: usize = 16_384;
+
+/// The names of wakers.
+#[derive(Debug, Default)]
+pub struct Wakers {
+    names: Mutex<HashMap<(u32, u32), Known>>,
+}
+
+/// What is known of a pid and tid.
+#[derive(Debug, Clone)]
+struct Known {
+    process: Owner,
+    /// Nothing if the thread had ended before it could be asked.
+    thread: Option<Owner>,
+}
+
+/// Who has a pid or tid.
+#[derive(Debug, Clone)]
+struct Owner {
+    start_ticks: u64,
+    /// Nothing once another had the id as well.
+    name: Option<Arc<str>>,
+}
+
+impl Wakers {
+    /// Asks for the names of a waker that woke a thread at `woken_ns`, in nanoseconds since boot.
+    pub fn observe(&self, waker: Waker, woken_ns: u64, world: &dyn World) {
+        let Waker::Thread { pid, tid, .. } = waker else { return };
+        let Some(now) = ask(pid, tid, woken_ns, world) else { return };
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= NAMES && !names.contains_key(&(pid, tid)) {
+            names.clear();
+        }
+        names.entry((pid, tid)).and_modify(|known| known.learn(&now)).or_insert(now);
+    }
+
+    /// The waker with its names, as far as they are known.
+    pub fn name(&self, waker: Waker) -> NamedWaker {
+        let Waker::Thread { pid, tid, .. } = waker else { return NamedWaker::nameless(waker) };
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names.get(&(pid, tid));
+        let process_name = known.and_then(|known| known.process.name.clone());
+        let thread_name = known.and_then(|known| known.thread.as_ref()?.name.clone());
+        NamedWaker { waker, process_name, thread_name }
+    }
+}
+
+impl Known {
+    fn learn(&mut self, now: &Self) {
+        self.process.learn(&now.process);
+        match (&mut self.thread, &now.thread) {
+            (Some(known), Some(now)) => known.learn(now),
+            (thread @ None, now) => thread.clone_from(now),
+            (Some(_), None) => {}
+        }
+    }
+}
+
+impl Owner {
+    fn of(stat: ProcessStat) -> Self {
+        Self { start_ticks: stat.start_ticks, name: Some(stat.comm.into()) }
+    }
+
+    fn learn(&mut self, now: &Self) {
+        if self.start_ticks != now.start_ticks {
+            self.name = None;
+        }
+    }
+}
+
+/// Who has the ids now; `None` if it was another process, or none, when the thread woke another.
+fn ask(pid: u32, tid: u32, woken_ns: u64, world: &dyn World) -> Option<Known> {
+    let existed = |stat: &ProcessStat| stat.start_ticks <= woken_ns / TICK_NS;
+    let process = ProcessStat::parse(&world.read(pid, ProcFile::Stat).ok()?).filter(existed)?;
+    let thread = world.read_thread(pid, tid, ThreadFile::Stat).ok().and_then(|text| ProcessStat::parse(&text));
+    Some(Known { process: Owner::of(process), thread: thread.filter(existed).map(Owner::of) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fixture::{FixtureProcess, FixtureWorld};
+
+    const WAKER: Waker = Waker::Thread { pid: 7, tid: 7, over_network: false };
+    const SECOND: u64 = 1_000_000_000;
+
+    fn world(comm: &str, start_ns: u64) -> FixtureWorld {
+        let world = FixtureWorld::default();
+        let process = FixtureProcess { comm: comm.into(), start_ns, ..FixtureProcess::default() };
+        world.insert(7, process);
+        world
+    }
+
+    fn process_name(wakers: &Wakers) -> Option<String> {
+        wakers.name(WAKER).process_name.map(|name| name.to_string())
+    }
+
+    #[test]
+    fn a_waker_has_the_name_of_its_process() {
+        let wakers = Wakers::default();
+        wakers.observe(WAKER, 5 * SECOND, &world("java", 4 * SECOND));
+        assert_eq!(process_name(&wakers).as_deref(), Some("java"));
+        assert_eq!(wakers.name(Waker::Timer), NamedWaker::nameless(Waker::Timer));
+    }
+
+    #[test]
+    fn a_process_that_started_later_lends_no_name() {
+        let wakers = Wakers::default();
+        wakers.observe(WAKER, 5 * SECOND, &world("later", 5 * SECOND + TICK_NS));
+        assert_eq!(process_name(&wakers), None);
+    }
+
+    #[test]
+    fn ids_that_two_processes_had_name_neither() {
+        let wakers = Wakers::default();
+        wakers.observe(WAKER, 5 * SECOND, &world("java", 4 * SECOND));
+        wakers.observe(WAKER, 8 * SECOND, &world("python", 7 * SECOND));
+        assert_eq!(process_name(&wakers), None);
+    }
+}
