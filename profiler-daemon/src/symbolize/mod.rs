@@ -35,8 +35,7 @@ use crate::profile::{
     CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
     WaitClass, WaitDetail,
 };
-use crate::runtime::Runtimes;
-use crate::runtime::python::waits;
+use crate::runtime::{Runtimes, waits};
 use code_kind::code_kind;
 use engine::Engine;
 use frames::Shared;
@@ -219,7 +218,7 @@ fn wait_detail(frames: &[Arc<Frame>], raw: &RawStack) -> Option<WaitDetail> {
     if told.is_some_and(|detail| !of_threads(&detail)) {
         return told;
     }
-    waits::detail_of(frames).copied().or(told)
+    waits::detail_of(frames, told).copied().or(told)
 }
 
 impl StackBook {
