@@ -26,6 +26,14 @@ pub mod state {
     pub const NO_LOAD: u32 = 0x400;
 }
 
+/// The state bits of a task that may be frozen by version 2 of cgroups, whose freezer puts it into an interruptible sleep like
+/// any other. Who is stopped, traced or waits for a child that borrows its memory counts as frozen as well, but is held by that.
+#[inline(always)]
+pub fn with_frozen(bits: u32, frozen: bool) -> u32 {
+    let sleeps = bits & (state::HELD | state::UNINTERRUPTIBLE | state::INTERRUPTIBLE) == state::INTERRUPTIBLE;
+    bits | u32::from(frozen & sleeps) * state::FROZEN
+}
+
 /// What a descriptor refers to.
 pub mod descriptor {
     /// Not known, or no descriptor.
@@ -286,6 +294,14 @@ mod tests {
                 NAMES[expected as usize],
                 "state {state:#x} iowait {iowait} syscall {syscall} descriptor {descriptor} ({argument1:#x}, {argument2:#x})"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_sleep_that_nothing_else_explains_is_the_freezers() {
+        assert_eq!(with_frozen(0x2001, true), 0xa001);
+        for (bits, frozen) in [(0x2001, false), (0x104, true), (0x8, true), (0x2102, true), (0, true)] {
+            assert_eq!(with_frozen(bits, frozen), bits, "{bits:#x}");
         }
     }
 

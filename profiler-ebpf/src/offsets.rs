@@ -87,6 +87,10 @@ globals! {
     TASK_IN_MEMSTALL / task_in_memstall: u32 = ABSENT;
     /// Its bit within that byte, as a mask.
     TASK_IN_MEMSTALL_MASK / task_in_memstall_mask: u32 = 0;
+    /// The byte that holds `task_struct.frozen`.
+    TASK_FROZEN / task_frozen: u32 = ABSENT;
+    /// Its bit within that byte, as a mask.
+    TASK_FROZEN_MASK / task_frozen_mask: u32 = 0;
     /// `task_struct.thread_info.status` (x86_64).
     TASK_THREAD_STATUS / task_thread_status: u32 = ABSENT;
     /// The thread pointer: `task_struct.thread.fsbase` (x86_64) or `.thread.uw.tp_value` (aarch64).

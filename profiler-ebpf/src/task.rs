@@ -124,6 +124,12 @@ impl Task {
         self.bit(offsets::task_in_memstall(), offsets::task_in_memstall_mask())
     }
 
+    /// Whether version 2 of cgroups counts it as frozen, as it also does with threads that are stopped anyway.
+    #[inline(always)]
+    pub fn is_frozen(self) -> bool {
+        self.bit(offsets::task_frozen(), offsets::task_frozen_mask())
+    }
+
     #[inline(always)]
     fn bit(self, byte: u32, mask: u32) -> bool {
         byte != offsets::ABSENT && u32::from(memory::kernel::<u8>(self.0 as u64, byte)) & mask != 0

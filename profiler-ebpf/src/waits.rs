@@ -1,6 +1,6 @@
 //! Why a thread is about to block: gathers what the classification needs, and no more.
 
-use profiler_common::classify::{Blocked, classify};
+use profiler_common::classify::{Blocked, classify, with_frozen};
 use profiler_common::record::{
     FLAG_IDLE, FLAG_INTERPRETER_LOCK, FLAG_INVOLUNTARY, FLAG_KERNEL_THREAD, FLAG_THROTTLED, account,
 };
@@ -31,6 +31,7 @@ pub fn cause(task: Task, thread: &mut Thread, state: u32, preempted: bool, curre
         }
         return Cause { account: account::RUNQ, flags: FLAG_INVOLUNTARY | kernel };
     }
+    let state = with_frozen(state, task.is_frozen());
     thread.left_state = state;
     let blocked = blocked(task, thread, state, current);
     let verdict = classify(&blocked);

@@ -1,9 +1,9 @@
 //! Programs of a JVM: the JDK's tools, and the compiled classes of `workloads/`.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::host;
 use crate::workload::{scratch, sources};
@@ -27,4 +27,13 @@ pub fn compile_java(source: &str) -> Result<Option<PathBuf>> {
             Ok(None)
         }
     }
+}
+
+/// Has a JVM write the map of its compiled methods, as they are at this moment.
+pub fn write_java_map(pid: u32) -> Result<()> {
+    let status =
+        Command::new(jdk_tool("jcmd")).args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status();
+    ensure!(status.context("failed to run jcmd")?.success(), "jcmd could not write the map");
+    ensure!(Path::new(&format!("/tmp/perf-{pid}.map")).exists(), "jcmd wrote no map");
+    Ok(())
 }

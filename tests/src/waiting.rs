@@ -30,6 +30,8 @@ pub struct Expected {
     pub idle: bool,
     /// Whether the thread also computes within what it measures, so that what the hypervisor takes is in its books.
     pub computes: bool,
+    /// How many waits the program has to count, at least.
+    pub waits: u64,
 }
 
 /// What the thread of a case says about itself.
@@ -163,8 +165,22 @@ impl Told {
 }
 
 impl Outcome {
+    /// Everything that is told of the case, by what of it: `class`, `idle`, `detail` and `subject`.
+    pub fn checks(&self, part: f64) -> Vec<(&'static str, Check)> {
+        let mut checks = vec![("class", self.check_total(part)), ("idle", self.check_idle(part))];
+        checks.extend(self.check_detail(part).map(|check| ("detail", check)));
+        checks.extend(self.check_subject(part).map(|check| ("subject", check)));
+        checks
+    }
+
+    /// What is wrong if the program waited less often than it has to.
+    pub fn too_few_waits(&self) -> Option<String> {
+        let (told, least) = (self.told.waits, self.expected.waits);
+        (told < least || self.told.wait_ns == 0).then(|| format!("{told} waits, not {least}"))
+    }
+
     /// The class's total against the program's own books; while the hypervisor holds a CPU the two may part.
-    pub fn check_total(&self, part: f64) -> Check {
+    fn check_total(&self, part: f64) -> Check {
         let found = match self.expected.class {
             "throttled" => self.books.throttled + self.books.runq,
             class => self.books.waited(class),
@@ -175,7 +191,7 @@ impl Outcome {
     }
 
     /// The detail's time against the same; `None` if the class says all.
-    pub fn check_detail(&self, part: f64) -> Option<Check> {
+    fn check_detail(&self, part: f64) -> Option<Check> {
         let label = self.expected.label();
         let total = self.check_total(part);
         let found = self.details.get(&label).copied().unwrap_or(0);
@@ -183,17 +199,23 @@ impl Outcome {
         (!self.expected.detail.is_empty()).then_some(check)
     }
 
-    /// The time of the subject the program says against the same; `None` if there is none to tell.
-    pub fn check_subject(&self, part: f64) -> Option<Check> {
+    /// The time of the subject the program says against the same; `None` if there is none to tell. One that the program does
+    /// not say is none that could be told.
+    fn check_subject(&self, part: f64) -> Option<Check> {
         let subject = &self.told.subject;
         let total = self.check_total(part);
-        let found = self.subjects.iter().filter(|(name, _)| name.contains(subject)).map(|(_, ns)| ns).sum();
+        let found = self
+            .subjects
+            .iter()
+            .filter(|(name, _)| !subject.is_empty() && name.contains(subject))
+            .map(|(_, ns)| ns)
+            .sum();
         let check = Check { what: format!("  for {subject}"), found, ..total };
         self.expected.subject.then_some(check)
     }
 
     /// The idle time against the same, or against none.
-    pub fn check_idle(&self, part: f64) -> Check {
+    fn check_idle(&self, part: f64) -> Check {
         let total = self.check_total(part);
         let expected = if self.expected.idle { total.expected } else { 0 };
         Check { what: "  idle".into(), expected, found: self.books.idle, ..total }

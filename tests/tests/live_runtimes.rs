@@ -1,11 +1,10 @@
 //! Programs in Python and Java that were running before the daemon came: their functions show with CPU and waits.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use profiler_tests::java::{compile_java, jdk_tool};
+use anyhow::{Context, Result};
+use profiler_tests::java::{compile_java, jdk_tool, write_java_map};
 use profiler_tests::python::Python;
 use profiler_tests::{Daemon, FunctionRow, Hotspots, Workload, host, live_host, poll_until, tell, workload};
 
@@ -47,6 +46,7 @@ fn methods_of_a_running_jvm_show_with_cpu_and_waits() -> Result<()> {
     command.args(["-XX:+PreserveFramePointer", "-XX:CompileCommand=quiet"]);
     command.args(["-XX:CompileCommand=dontinline,Runtime17.*", "-Xmx128m", "-cp"]).arg(&classes).arg("Runtime17");
     let workload = Workload::start_command(command)?;
+    // The workload prints `ready` when its methods are compiled.
     write_java_map(workload.pid())?;
     // Not `sleepAWhile`: HotSpot sleeps in the C library's condition variables, which use the frame pointer's register
     // for something else, so that a walk by frame pointers ends there.
@@ -88,13 +88,4 @@ fn print_rows(hotspots: &Hotspots) {
         let ms = |ns: u64| ns as f64 / 1e6;
         tell(&format!("{:<60} cpu {:?} wait {:.0} ms", row.function, row.cpu, ms(row.wait_sum())));
     }
-}
-
-/// The map tells the compiled methods at one moment; the workload prints `ready` when its methods are compiled.
-fn write_java_map(pid: u32) -> Result<()> {
-    let status =
-        Command::new(jdk_tool("jcmd")).args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status();
-    ensure!(status.context("failed to run jcmd")?.success(), "jcmd could not write the map");
-    ensure!(Path::new(&format!("/tmp/perf-{pid}.map")).exists(), "jcmd wrote no map");
-    Ok(())
 }

@@ -196,6 +196,7 @@ static void compute_held(void) {
     while (runs())
         computed = churn(computed, 100000);
     wait_ns += run_delay_ns();
+    waits = 1;
 }
 
 static void write_to(const char *folder, const char *name, const char *text) {

@@ -182,6 +182,10 @@ impl Features {
         if absent("TASK_IN_MEMSTALL") {
             self.fallbacks.push("waits for memory to be reclaimed show as other waits (no CONFIG_PSI)".to_owned());
         }
+        if absent("TASK_FROZEN") {
+            self.fallbacks
+                .push("threads frozen by version 2 of cgroups show as other waits (no CONFIG_CGROUPS)".to_owned());
+        }
     }
 
     fn note_hidden_symbols(&mut self, symbols: &KernelSymbols) {

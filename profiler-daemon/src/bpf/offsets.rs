@@ -86,6 +86,7 @@ const ALTERNATIVES: &[(&str, &[Candidate])] = &[
 const BITS: &[(&str, &str, &str)] = &[
     ("TASK_IN_IOWAIT", "TASK_IN_IOWAIT_MASK", "in_iowait"),
     ("TASK_IN_MEMSTALL", "TASK_IN_MEMSTALL_MASK", "in_memstall"),
+    ("TASK_FROZEN", "TASK_FROZEN_MASK", "frozen"),
 ];
 
 /// The functions that tell kinds of descriptors apart.

@@ -22,11 +22,11 @@ impl WaitDetail {
         Some(Self { class: WaitClass::from_number(detail.class), name: detail.name, idle: detail.idle })
     }
 
-    /// Whether a wait the kernel classifies so can be this one. What it knows of files, sockets and faults stands; a lock and a
-    /// condition look alike to it.
+    /// Whether a wait the kernel classifies so can be this one. What it knows of files, sockets and faults stands; a lock, a
+    /// condition and a sleep on a futex look alike to it.
     pub fn refines(&self, class: WaitClass) -> bool {
-        let of_threads = |class| matches!(class, WaitClass::Lock | WaitClass::Sync);
-        class == self.class || of_threads(class) && of_threads(self.class)
+        let is_on_futex = matches!(class, WaitClass::Lock | WaitClass::Sync);
+        class == self.class || is_on_futex && matches!(self.class, WaitClass::Lock | WaitClass::Sync | WaitClass::Sleep)
     }
 
     /// Class and name: `lock/gil`.
@@ -44,5 +44,7 @@ mod tests {
         let idle = WaitDetail { class: WaitClass::Sync, name: "idle worker", idle: true };
         assert!(idle.refines(WaitClass::Sync) && idle.refines(WaitClass::Lock));
         assert!(!idle.refines(WaitClass::Net) && !idle.refines(WaitClass::Fault));
+        let sleep = WaitDetail { class: WaitClass::Sleep, name: "thread sleep", idle: false };
+        assert!(sleep.refines(WaitClass::Sync) && !sleep.refines(WaitClass::Poll) && !idle.refines(WaitClass::Sleep));
     }
 }

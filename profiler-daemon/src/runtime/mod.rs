@@ -1,5 +1,5 @@
 //! Language runtimes, one folder each. Those that name generated code by its address have a row in [`RUNTIMES`]; the frames
-//! of Python are found by the kernel half, and named by [`python::Pythons`].
+//! of Python are found by the kernel half, and named by [`python::Pythons`]. What their threads wait for is told by [`waits`].
 //!
 //! The contract. A runtime names addresses that no executable names: code made at run time. Three lifetimes meet here.
 //! - Per daemon: the [`Runtime`] itself, which holds no state of any process.
@@ -14,6 +14,7 @@
 pub mod limits;
 pub mod perf_map;
 pub mod python;
+pub mod waits;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};

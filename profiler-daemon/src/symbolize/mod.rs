@@ -36,8 +36,7 @@ use crate::profile::{
     CodeKind, Frame, FrameKind, ImageId, LoopWaits, LossReason, NamedWaker, ProcessId, Profile, Reason, Sample, Stack,
     State, Task, ThreadId, WaitClass, WaitDetail, Waker,
 };
-use crate::runtime::Runtimes;
-use crate::runtime::python::waits;
+use crate::runtime::{Runtimes, waits};
 use code_kind::code_kind;
 use engine::Engine;
 use frames::Shared;
@@ -265,7 +264,7 @@ fn wait_detail(frames: &[Arc<Frame>], raw: &RawStack) -> Option<WaitDetail> {
     if told.is_some_and(|detail| !of_threads(&detail)) {
         return told;
     }
-    waits::detail_of(frames).copied().or(told)
+    waits::detail_of(frames, told).copied().or(told)
 }
 
 impl StackBook {

@@ -31,7 +31,6 @@ mod tests;
 pub mod text;
 pub mod threads;
 pub mod version;
-pub mod waits;
 
 pub use code::{CodeObject, Unnamed};
 pub use detect::{Detected, Python, detect};
