@@ -47,7 +47,7 @@ pub(super) struct Twin {
     pub failure: Option<DaemonError>,
     /// The ranges asked for.
     pub asked: Mutex<Vec<QueryRange>>,
-    /// If set, a profile takes until the sender is dropped.
+    /// If set, a profile, or a look at threads, takes until the sender is dropped.
     pub busy: Mutex<Option<Receiver<()>>>,
 }
 
@@ -71,6 +71,12 @@ impl Twin {
 
     fn fail(&self) -> Result<(), DaemonError> {
         self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn work(&self) {
+        if let Some(busy) = &*self.busy.lock().unwrap() {
+            assert!(busy.recv().is_err(), "the sender is dropped");
+        }
     }
 }
 
@@ -127,9 +133,7 @@ impl Daemon for Twin {
     fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError> {
         self.fail()?;
         self.asked.lock().unwrap().push(range);
-        if let Some(busy) = &*self.busy.lock().unwrap() {
-            assert!(busy.recv().is_err(), "the sender is dropped");
-        }
+        self.work();
         Ok(profile())
     }
 
@@ -155,6 +159,7 @@ impl Daemon for Twin {
         if !process_exists(pid) {
             return Err(DaemonError::NoSuchProcess(pid));
         }
+        self.work();
         let wait = WaitNow { class: Some(WaitClass::Net), call: Some("recvfrom".to_owned()), ..WaitNow::default() };
         let stack = profile().stacks.into_iter().next().unwrap();
         let thread =
