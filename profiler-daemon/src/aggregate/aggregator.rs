@@ -1,7 +1,7 @@
 //! The state between windows: open accounts, window edges, and what every process spent since the start.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass,
-    WaitPeriods,
+    AsyncEntry, Ending, Loss, LossReason, ProcessId, Subject, Task, TaskTotals, ThreadId, TimeRange, Timestamp,
+    WaitClass, WaitPeriods,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -46,7 +46,16 @@ pub struct Aggregator {
     counters: [u64; record::COUNTERS as usize],
     /// Waits that have not ended, as they were looked at last.
     waits: Vec<OpenWait>,
+    /// Of each thread, what closed windows tell of its last wait that had not ended.
+    told: HashMap<TaskKey, Told>,
     cpu_period_ns: u64,
+}
+
+/// The part of a wait that closed windows tell of, while it had not ended.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    since_ns: u64,
+    ns: u64,
 }
 
 /// A wait that has not ended, with a stack that was read from outside.
@@ -64,6 +73,8 @@ pub struct OpenWait {
     pub at_ns: u64,
     /// Where it waits.
     pub stack: RawStack,
+    /// What it waits for is called, if that was asked for.
+    pub subject_name: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -109,6 +120,7 @@ impl Aggregator {
             lifetime_lengths: LifetimeLengths::default(),
             counters: [0; record::COUNTERS as usize],
             waits: Vec::new(),
+            told: HashMap::new(),
             cpu_period_ns,
         };
         aggregator.begin_window(now, monotonic_ns);
@@ -144,6 +156,16 @@ impl Aggregator {
         is_new
     }
 
+    /// Whether the open window has a wait for this and does not know what it is called.
+    pub fn lacks_name(&self, process: ProcessId, subject: Subject) -> bool {
+        self.window.lacks_name(process, subject)
+    }
+
+    /// Tells what something is called that is waited for in the open window. Untrusted text.
+    pub fn name_subject(&mut self, process: ProcessId, subject: Subject, name: Arc<str>) {
+        self.window.name_subject(process, subject, name);
+    }
+
     /// Tells by which T the CPUs choose waits.
     pub fn note_periods(&mut self, periods: WaitPeriods) {
         self.window.note_periods(periods);
@@ -170,13 +192,16 @@ impl Aggregator {
     }
 
     /// A wait that began in an earlier window is cut at the edges. One shorter than the period stands for a whole period
-    /// of waiting, wherever it lies, and stays whole.
+    /// of waiting, wherever it lies, and stays whole; unless T has grown since a window closed that told of it while it went
+    /// on, as of a wait that is certain to be captured: then it stands for the rest of it alone.
     fn add_spanning(&mut self, key: TaskKey, index: u32, event: &StackEvent<'_>, duration_ns: u64) {
         let task = self.window.intern_task(key);
-        if duration_ns < event.period_ns {
-            return add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
-        }
         let from_ns = event.at_ns.saturating_sub(duration_ns);
+        if duration_ns < event.period_ns {
+            let told_ns = self.told.get(&key).filter(|told| told.since_ns == from_ns).map_or(0, |told| told.ns);
+            let told_ns = share(event.weight_ns, told_ns, duration_ns);
+            return add_off_cpu(&mut self.window, task, index, event, event.weight_ns - told_ns);
+        }
         let oldest_ns = self.opened_ns.saturating_sub(self.history_ns);
         let mut window_ends_ns = u64::MAX;
         let is_kept = |part: &Part| std::mem::replace(&mut window_ends_ns, part.window_start_ns) > oldest_ns;
@@ -250,6 +275,7 @@ impl Aggregator {
     pub fn peek(&self, now: Timestamp) -> RawWindow {
         let names = LazyCell::new(|| self.names());
         let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
+        window.subjects = self.window.names_of(&window.stacks);
         self.add_waits(&mut window);
         window.cpu_period_ns = self.cpu_period_ns;
         window
@@ -268,16 +294,41 @@ impl Aggregator {
             let Some(task) = tasks.get(&(wait.process, wait.thread)) else { continue };
             let stack = window.stacks.len() as u32;
             window.stacks.push(wait.stack.clone());
+            if let (Some(subject), Some(name)) = (wait.stack.reason.subject, &wait.subject_name) {
+                window.subjects.entry((wait.process, subject)).or_insert_with(|| name.clone());
+            }
             window.samples.push(RawSample {
                 task: *task,
                 state: RawState::Wait(wait.class),
                 idle: false,
                 stack,
-                weight_ns: wait.at_ns.saturating_sub(wait.since_ns.max(self.opened_ns)),
+                weight_ns: self.part_in_window(wait),
                 count: 0,
                 variance_ns2: 0.0,
             });
         }
+    }
+
+    fn part_in_window(&self, wait: &OpenWait) -> u64 {
+        wait.at_ns.saturating_sub(wait.since_ns.max(self.opened_ns))
+    }
+
+    /// Remembers what the window that closes tells of waits that go on.
+    fn note_told(&mut self) {
+        for wait in &self.waits {
+            let ns = self.part_in_window(wait);
+            let new = Told { since_ns: wait.since_ns, ns: 0 };
+            let told = self.told.entry((wait.process, wait.thread)).or_insert(new);
+            if told.since_ns != wait.since_ns {
+                *told = new;
+            }
+            told.ns += ns;
+        }
+        if self.told.is_empty() {
+            return;
+        }
+        let living: HashSet<ThreadId> = self.accounts.keys().map(|id| id.thread).collect();
+        self.told.retain(|(_, thread), _| living.contains(thread));
     }
 
     /// What the open window adds to earlier ones so far.
@@ -292,6 +343,7 @@ impl Aggregator {
     /// Closes the window and opens the next.
     pub fn close(&mut self, now: Timestamp, monotonic_ns: u64) -> Closed {
         let closed = Closed { window: self.peek(now), amendments: self.peek_amendments() };
+        self.note_told();
         self.forget_ended();
         self.amendments.clear();
         self.amending_stacks = 0;
@@ -311,7 +363,10 @@ impl Aggregator {
     fn amend(&self, start_ns: u64, amended: &Window, names: &Names<'_>) -> Option<RawWindow> {
         let from = *self.began.get(&start_ns)?;
         let to = self.began.range(start_ns + 1..).next().map_or(self.opened, |(_, at)| *at);
-        Some(amended.to_raw(TimeRange { from, to }, |key| name(names, key)))
+        let mut amended = amended.to_raw(TimeRange { from, to }, |key| name(names, key));
+        // The wait ended in the open window.
+        amended.subjects = self.window.names_of(&amended.stacks);
+        Some(amended)
     }
 
     fn begin_window(&mut self, now: Timestamp, monotonic_ns: u64) {
@@ -602,7 +657,8 @@ mod tests {
         aggregator.add_account(&account(SECOND, 0));
         let stack = BorrowedStack::of(&off_cpu(1, 1, 0, 1)).to_owned_stack();
         let (process, thread, class) = (PROCESS, THREAD, WaitClass::Sync);
-        let wait = OpenWait { process, thread, class, since_ns: SECOND / 2, at_ns: 3 * SECOND, stack };
+        let wait =
+            OpenWait { process, thread, class, since_ns: SECOND / 2, at_ns: 3 * SECOND, stack, subject_name: None };
         for _ in 0..2 {
             aggregator.set_waits(vec![wait.clone()]);
             let samples = aggregator.peek(Timestamp(3 * SECOND)).samples;
@@ -611,6 +667,48 @@ mod tests {
         }
         assert_eq!(aggregator.close(Timestamp(3 * SECOND), 3 * SECOND).window.samples.len(), 1);
         assert!(aggregator.peek(Timestamp(4 * SECOND)).samples.is_empty());
+    }
+
+    /// T grows: a wait that was certain to be captured when a window closed is not any more when it ends.
+    #[test]
+    fn a_wait_that_was_told_while_it_went_on_is_not_told_twice_when_t_has_grown() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(SECOND, 0));
+        let stack = BorrowedStack::of(&off_cpu(1, 1, 0, 1)).to_owned_stack();
+        let (process, thread, class) = (PROCESS, THREAD, WaitClass::Net);
+        let wait =
+            OpenWait { process, thread, class, since_ns: 7 * SECOND, at_ns: 10 * SECOND, stack, subject_name: None };
+        aggregator.set_waits(vec![wait]);
+        let closed = aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        assert_eq!(closed.window.samples[0].weight_ns, 3 * SECOND);
+        // Four seconds, a quarter of which is not told of yet; captured with a chance of four in eight.
+        let mut event = off_cpu(11 * SECOND, 4 * SECOND, 0, 8 * SECOND);
+        event.period_ns = 8 * SECOND;
+        aggregator.add_stack(&event);
+        assert_eq!(aggregator.peek(Timestamp(11 * SECOND)).samples[0].weight_ns, 2 * SECOND);
+        // Another wait of the thread is told of by its capture alone.
+        event.at_ns += 1;
+        aggregator.add_stack(&event);
+        assert_eq!(aggregator.peek(Timestamp(11 * SECOND)).samples[0].weight_ns, 10 * SECOND);
+    }
+
+    #[test]
+    fn a_name_goes_with_the_window_in_which_it_was_asked_for_and_with_what_that_amends() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        let subject = Subject::Process(7);
+        let reason = WaitReason { subject: Some(subject), ..WaitReason::default() };
+        for (second, name) in [(11, "first"), (21, "second")] {
+            aggregator.add_stack(&StackEvent { reason, ..off_cpu(second * SECOND, 5 * SECOND, 0, 5 * SECOND) });
+            assert!(aggregator.lacks_name(PROCESS, subject));
+            aggregator.name_subject(PROCESS, subject, name.into());
+            assert!(!aggregator.lacks_name(PROCESS, subject));
+            let at = (second + 9) * SECOND;
+            let closed = aggregator.close(Timestamp(at), at);
+            for window in [&closed.window, &closed.amendments[0]] {
+                assert_eq!(window.subjects[&(PROCESS, subject)].as_ref(), name);
+            }
+        }
     }
 
     #[test]

@@ -13,4 +13,4 @@ mod window;
 
 pub use aggregator::{Aggregator, Closed, OpenWait};
 pub use lengths::LifetimeLengths;
-pub use raw::{RawSample, RawStack, RawState, RawWindow};
+pub use raw::{RawSample, RawStack, RawState, RawWindow, SubjectNames};

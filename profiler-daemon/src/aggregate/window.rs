@@ -1,6 +1,6 @@
 //! One window in the making.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use indexmap::{Equivalent, IndexMap};
 
 use super::lengths::WindowLengths;
 use super::limits::{STACKS, SUBJECTS};
-use super::{RawSample, RawStack, RawState, RawWindow};
+use super::{RawSample, RawStack, RawState, RawWindow, SubjectNames};
 use crate::profile::{
     AsyncEntry, Ending, ImageId, LengthCounts, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task,
     TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason,
@@ -25,8 +25,8 @@ pub(super) struct Window {
     stacks: IndexMap<RawStack, ()>,
     samples: IndexMap<SampleKey, Estimate>,
     totals: HashMap<u32, TaskTotals>,
-    /// What threads waited for.
-    subjects: HashSet<(ProcessId, Subject)>,
+    /// What threads waited for, and what that is called if it was asked for.
+    subjects: HashMap<(ProcessId, Subject), Option<Arc<str>>>,
     /// The longest T by which a wait of each task was chosen.
     periods_ns: HashMap<u32, u64>,
     wait_periods: WaitPeriods,
@@ -173,14 +173,32 @@ impl Window {
     /// The stack without what its wait was for, if a window tells no more of these apart.
     fn with_known_subject<'a>(&mut self, stack: BorrowedStack<'a>) -> BorrowedStack<'a> {
         let Some(subject) = stack.reason.subject.map(|subject| (stack.image.process, subject)) else { return stack };
-        if self.subjects.contains(&subject) {
+        if self.subjects.contains_key(&subject) {
             return stack;
         }
         if self.subjects.len() < SUBJECTS {
-            self.subjects.insert(subject);
+            self.subjects.insert(subject, None);
             return stack;
         }
         BorrowedStack { reason: WaitReason { subject: None, ..stack.reason }, ..stack }
+    }
+
+    /// Whether the window tells this apart and does not know what it is called.
+    pub(super) fn lacks_name(&self, process: ProcessId, subject: Subject) -> bool {
+        self.subjects.get(&(process, subject)).is_some_and(Option::is_none)
+    }
+
+    /// Notes what something is called.
+    pub(super) fn name_subject(&mut self, process: ProcessId, subject: Subject, name: Arc<str>) {
+        if let Some(known) = self.subjects.get_mut(&(process, subject)) {
+            *known = Some(name);
+        }
+    }
+
+    /// What is called how of what these stacks waited for.
+    pub(super) fn names_of(&self, stacks: &[RawStack]) -> SubjectNames {
+        let subjects = stacks.iter().filter_map(|stack| Some((stack.image.process, stack.reason.subject?)));
+        subjects.filter_map(|subject| Some((subject, self.subjects.get(&subject)?.clone()?))).collect()
     }
 
     /// Adds the part of a capture that is in one state.
@@ -246,6 +264,7 @@ impl Window {
             stacks: self.stacks.keys().cloned().collect(),
             samples: self.samples.iter().map(|(key, estimate)| to_raw_sample(key, estimate)).collect(),
             totals,
+            subjects: SubjectNames::new(),
             wait_lengths: self.lengths.to_table(),
             cpu_period_ns: 0,
             wait_periods: self.wait_periods,

@@ -12,6 +12,7 @@ mod error;
 mod executed;
 mod images;
 mod namer;
+mod question;
 mod queue;
 mod selection;
 mod service;

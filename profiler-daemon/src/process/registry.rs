@@ -20,7 +20,7 @@ use crate::profile::ImageId;
 /// All images known.
 #[derive(Debug)]
 pub struct Registry {
-    executables: Executables,
+    executables: Arc<Executables>,
     subjects: Subjects,
     books: Mutex<Books>,
 }
@@ -54,10 +54,10 @@ impl Registry {
         Self::with_capacity(limits::IMAGES, Executables::default())
     }
 
-    /// A registry of at most `images` images.
-    pub fn with_capacity(images: usize, executables: Executables) -> Self {
+    /// A registry of at most `images` images, whose executables it may share with others.
+    pub fn with_capacity(images: usize, executables: impl Into<Arc<Executables>>) -> Self {
         let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
-        Self { executables, subjects: Subjects::default(), books: Mutex::new(books) }
+        Self { executables: executables.into(), subjects: Subjects::default(), books: Mutex::new(books) }
     }
 
     /// The names of what threads wait for.

@@ -223,8 +223,9 @@ impl World for ProcWorld {
     /// Asks the file itself nothing, whose server may not answer. Before Linux 5.14 the kernel does not tell the inode.
     fn open_file(&self, pid: u32, descriptor: u32) -> io::Result<OpenFile> {
         let path = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))?;
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))?;
-        let inode = info.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok());
+        let info = read_text(&format!("/proc/{pid}/fdinfo/{descriptor}"), limits::FDINFO_BYTES)?;
+        let inode = String::from_utf8_lossy(&info);
+        let inode = inode.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok());
         Ok(OpenFile { inode: inode.ok_or(io::ErrorKind::Unsupported)?, path })
     }
 

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
-use crate::process::{Image, Registry, World};
+use crate::process::{Image, Registry, World, subject_name};
 use crate::profile::{
     CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
     WaitClass, WaitDetail,
@@ -118,7 +118,8 @@ impl Symbolizer {
             if let Some(holder) = stack.lock_holder {
                 frames.insert(0, self.lock_marker(stack.image, holder, &names));
             }
-            let subject = stack.reason.subject.and_then(|of| registry.subjects().name(stack.image.process, of));
+            let process = stack.image.process;
+            let subject = stack.reason.subject.and_then(|of| subject_name(of, window.subjects.get(&(process, of))));
             book.add(frames, stack, image.as_deref(), subject);
         }
         if let Some(sources) = &mut self.sources {
@@ -127,8 +128,14 @@ impl Symbolizer {
         book.into_profile(window)
     }
 
-    /// Names stacks that belong to no window, under the same conditions.
-    pub fn name_stacks(&mut self, stacks: &[RawStack], registry: &Registry, world: &dyn World) -> Vec<Stack> {
+    /// Names stacks that belong to no window, under the same conditions, by what is known of their processes.
+    pub fn name_stacks(
+        &mut self,
+        stacks: &[RawStack],
+        (registry, runtimes): (&Registry, &Arc<Runtimes>),
+        world: &dyn World,
+    ) -> Vec<Stack> {
+        let own = std::mem::replace(&mut self.runtimes, runtimes.clone());
         let task_names = TaskNames::of(stacks, &self.runtimes.python);
         let mut name = |stack: &RawStack| {
             let (frames, _) = self.resolve_stack(stack, false, &task_names, registry, world);
@@ -136,6 +143,7 @@ impl Symbolizer {
             Stack::new(frames).with_wait(wait)
         };
         let named = stacks.iter().map(&mut name).collect();
+        self.runtimes = own;
         if let Some(sources) = &mut self.sources {
             sources.end_window();
         }
@@ -189,7 +197,7 @@ impl Symbolizer {
     }
 }
 
-/// The frames of a stack, and what its wait is and is for.
+/// The frames of a stack, and what its wait is and is for, as the stack will have it.
 type StackKey = (Vec<*const Frame>, Option<WaitDetail>, Option<Arc<str>>);
 
 /// The distinct stacks of a window, and what became of each raw one.
@@ -226,9 +234,9 @@ impl StackBook {
     fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>, subject: Option<Arc<str>>) {
         let code = code_kind(&frames, image);
         let addresses = frames.iter().map(Arc::as_ptr).collect();
-        let key = (addresses, raw.reason.detail, subject.clone());
+        let wait = wait_detail(&frames, raw);
+        let key = (addresses, wait, subject.clone());
         let stack = *self.known.entry(key).or_insert_with(|| {
-            let wait = wait_detail(&frames, raw);
             self.stacks.push(Stack::new(frames).with_wait(wait).with_subject(subject));
             (self.stacks.len() - 1) as u32
         });
