@@ -149,7 +149,7 @@ impl Aggregator {
             StackKind::OffCpu { duration_ns, .. }
                 if self.edges.is_within_open(event.at_ns.saturating_sub(duration_ns)) =>
             {
-                add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
+                add_off_cpu((&mut self.window, task), index, event, event.weight_ns, true);
             }
             StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
         }
@@ -200,7 +200,7 @@ impl Aggregator {
         if duration_ns < event.period_ns {
             let told_ns = self.told.get(&key).filter(|told| told.since_ns == from_ns).map_or(0, |told| told.ns);
             let told_ns = share(event.weight_ns, told_ns, duration_ns);
-            return add_off_cpu(&mut self.window, task, index, event, event.weight_ns - told_ns);
+            return add_off_cpu((&mut self.window, task), index, event, event.weight_ns - told_ns, true);
         }
         let oldest_ns = self.opened_ns.saturating_sub(self.history_ns);
         let mut window_ends_ns = u64::MAX;
@@ -208,7 +208,7 @@ impl Aggregator {
         let parts: Vec<Part> = self.edges.cut(from_ns, event.at_ns).take_while(is_kept).collect();
         for part in parts {
             match part.window_start_ns == self.opened_ns {
-                true => add_off_cpu(&mut self.window, task, index, event, part.length_ns),
+                true => add_off_cpu((&mut self.window, task), index, event, part.length_ns, true),
                 false => self.add_amendment(key, event, part),
             }
         }
@@ -225,7 +225,7 @@ impl Aggregator {
         if let Some((index, is_new)) = earlier.intern_stack(stack) {
             self.amending_stacks += usize::from(is_new);
             let task = earlier.intern_task(key);
-            add_off_cpu(earlier, task, index, event, part.length_ns);
+            add_off_cpu((earlier, task), index, event, part.length_ns, false);
         }
     }
 
@@ -305,6 +305,7 @@ impl Aggregator {
                 weight_ns: self.part_in_window(wait),
                 count: 0,
                 variance_ns2: 0.0,
+                lengths: None,
             });
         }
     }
@@ -474,11 +475,18 @@ fn to_task(account: &Account) -> Task {
 /// Timer samples are independent points on the CPU axis: each contributes the square of its period.
 fn on_cpu_addition(event: &StackEvent<'_>) -> Addition {
     let period = event.period_ns as f64;
-    Addition { state: RawState::OnCpu, idle: false, weight_ns: event.weight_ns, variance_ns2: period * period }
+    Addition {
+        state: RawState::OnCpu,
+        idle: false,
+        weight_ns: event.weight_ns,
+        variance_ns2: period * period,
+        ended: None,
+    }
 }
 
-/// Splits `weight_ns` of an off-CPU capture between the wait and the queueing that followed it.
-fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_>, weight_ns: u64) {
+/// Splits `weight_ns` of an off-CPU capture between the wait and the queueing that followed it. The wait itself counts in the
+/// window it ends in.
+fn add_off_cpu((window, task): (&mut Window, u32), stack: u32, event: &StackEvent<'_>, weight_ns: u64, ends: bool) {
     let StackKind::OffCpu { duration_ns, runq_ns, cause, idle } = event.kind else { return };
     let variance_ns2 = off_cpu_variance(event.weight_ns, duration_ns, event.period_ns);
     let state = match cause {
@@ -492,10 +500,18 @@ fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_
     };
     // Both parts are the same draw times a constant.
     let part = |ns: u64| ns as f64 / weight_ns.max(1) as f64;
-    let addition =
-        |state, idle, ns| Addition { state, idle, weight_ns: ns, variance_ns2: variance_ns2 * part(ns) * part(ns) };
-    window.add_sample(task, stack, addition(state, idle, weight_ns - queued));
-    window.add_sample(task, stack, addition(RawState::RunQueue, false, queued));
+    let addition = |state, idle, ns, ended| Addition {
+        state,
+        idle,
+        weight_ns: ns,
+        variance_ns2: variance_ns2 * part(ns) * part(ns),
+        ended,
+    };
+    let stands_for = event.weight_ns as f64 / duration_ns.max(1) as f64;
+    let is_wait = ends && matches!(cause, OffCpuCause::Blocked(_));
+    let ended = is_wait.then_some((duration_ns.saturating_sub(runq_ns), stands_for));
+    window.add_sample(task, stack, addition(state, idle, weight_ns - queued, ended));
+    window.add_sample(task, stack, addition(RawState::RunQueue, false, queued, None));
 }
 
 /// A wait shorter than the period T has the weight T with variance T(T - d); a longer one is certain.
@@ -590,6 +606,21 @@ mod tests {
         assert_eq!(window.wait_periods, WaitPeriods { least_ns: 1_000_000, most_ns: 20_000_000 });
         assert_eq!(window.totals[0].wait_period_ns, 20_000_000);
         assert_eq!((window.samples[0].weight_ns, window.samples[0].variance_ns2), (28_000_000, 20e6 * 12e6));
+    }
+
+    #[test]
+    fn a_wait_counts_once_where_it_ends_and_for_as_many_as_its_capture_stands_for() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        aggregator.add_stack(&off_cpu(13 * SECOND, 5 * SECOND, SECOND, 5 * SECOND));
+        aggregator.add_stack(&off_cpu(14 * SECOND, 100_000, 0, 10_000_000));
+        let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
+        let lengths =
+            |window: &RawWindow| window.samples.iter().filter_map(|sample| sample.lengths.clone()).collect::<Vec<_>>();
+        let [told] = &lengths(&closed.window)[..] else { panic!("{:?}", closed.window.samples) };
+        let counts: Vec<f64> = told.counts().map(|(_, count)| count).collect();
+        assert_eq!((counts, told.longest_ns), (vec![100.0, 1.0], 4 * SECOND));
+        assert!(lengths(&closed.amendments[0]).is_empty());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals, TimeRange,
-    WaitClass, WaitLengths, WaitPeriods, WaitReason,
+    AsyncEntry, Ending, ImageId, LengthEstimate, Loss, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals,
+    TimeRange, WaitClass, WaitLengths, WaitPeriods, WaitReason,
 };
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
@@ -100,4 +100,6 @@ pub struct RawSample {
     pub count: u64,
     /// The variance of `weight_ns`.
     pub variance_ns2: f64,
+    /// Of a wait, how long those were that ended here.
+    pub lengths: Option<Box<LengthEstimate>>,
 }

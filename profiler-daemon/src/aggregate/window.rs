@@ -10,8 +10,8 @@ use super::lengths::WindowLengths;
 use super::limits::{STACKS, SUBJECTS};
 use super::{RawSample, RawStack, RawState, RawWindow, SubjectNames};
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, LengthCounts, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task,
-    TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason,
+    AsyncEntry, Ending, ImageId, LengthCounts, LengthEstimate, Loss, LossReason, ProcessId, PythonEnding, PythonFrame,
+    Subject, Task, TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -42,11 +42,12 @@ struct SampleKey {
     stack: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Estimate {
     weight_ns: u64,
     count: u64,
     variance_ns2: f64,
+    lengths: Option<Box<LengthEstimate>>,
 }
 
 /// A stack as it lies in the ring, to look up without copying.
@@ -135,6 +136,8 @@ pub(super) struct Addition {
     pub(super) idle: bool,
     pub(super) weight_ns: u64,
     pub(super) variance_ns2: f64,
+    /// How long the wait was that ended, and how many it stands for.
+    pub(super) ended: Option<(u64, f64)>,
 }
 
 impl Window {
@@ -211,6 +214,8 @@ impl Window {
         estimate.weight_ns += addition.weight_ns;
         estimate.count += 1;
         estimate.variance_ns2 += addition.variance_ns2;
+        let ended = addition.ended.map(|(length_ns, count)| LengthEstimate::of(length_ns, count));
+        LengthEstimate::merge(&mut estimate.lengths, ended.as_ref());
     }
 
     /// Notes the T by which a wait of a task was chosen.
@@ -282,6 +287,7 @@ fn to_raw_sample(key: &SampleKey, estimate: &Estimate) -> RawSample {
         weight_ns: estimate.weight_ns,
         count: estimate.count,
         variance_ns2: estimate.variance_ns2,
+        lengths: estimate.lengths.clone(),
     }
 }
 

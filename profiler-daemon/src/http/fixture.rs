@@ -226,8 +226,16 @@ fn profile() -> Profile {
         thread_name: HOSTILE.into(),
         kernel: false,
     };
-    let sample =
-        |state, weight_ns| Sample { task: 0, state, idle: false, stack: 0, weight_ns, count: 100, variance_ns2: 1e12 };
+    let sample = |state, weight_ns| Sample {
+        task: 0,
+        state,
+        idle: false,
+        stack: 0,
+        weight_ns,
+        count: 100,
+        variance_ns2: 1e12,
+        lengths: None,
+    };
     Profile {
         range: TimeRange { from: Timestamp(START), to: Timestamp(START + 10 * SECOND) },
         tasks: vec![Arc::new(task)],

@@ -21,6 +21,7 @@ use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{duration, loss_counts};
 use super::wait_details::WaitDetails;
+use super::wait_lengths::{Histogram, WaitLengthStats};
 use super::wait_period::WaitPeriod;
 use super::{Filter, ReportError};
 use crate::profile::leaf::{JIT_MODULE, UNKNOWN_MODULE};
@@ -251,6 +252,10 @@ pub struct HotspotRow {
     /// Of a row of waits, the function that waited longest; `file`, `line` and `code` are its own. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
+    /// Of a row of waits, how long those were that ended: estimates, for which captures stand. A wait of at least T counts once,
+    /// a shorter one for as many as its capture stands for. Waits that go on do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_lengths: Option<WaitLengthStats>,
     /// The time in the columns of Scalene, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scalene: Option<ScaleneRow>,
@@ -394,6 +399,8 @@ struct RowSum<'a> {
     waits: WaitDetails,
     lines: BTreeMap<u32, LineSum<'a>>,
     places: HashMap<RowKey, (u64, &'a Frame)>,
+    /// How long the waits were, in a row of waits.
+    lengths: Option<Box<Histogram>>,
     idle_ns: u64,
     samples: u64,
     variance_ns2: f64,
@@ -426,7 +433,8 @@ impl<'a> RowSum<'a> {
     fn new(key: RowKey) -> Self {
         let (states, leaves, lines) = (StateSum::default(), CpuLeafNs::default(), BTreeMap::new());
         let (waits, places) = (WaitDetails::default(), HashMap::new());
-        Self { key, states, leaves, waits, lines, places, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
+        let lengths = None;
+        Self { key, states, leaves, waits, lines, places, lengths, idle_ns: 0, samples: 0, variance_ns2: 0.0 }
     }
 
     /// Adds an entry, with the class of its stack and the frame that has the line, if the row has lines.
@@ -478,6 +486,7 @@ impl<'a> RowSum<'a> {
             wait_detail_ns: self.waits.by_label(),
             waits_for: self.key.subject.map(|subject| subject.to_string()),
             waits_in: place.map(|(key, _)| key.function.to_string()),
+            wait_lengths: self.lengths.and_then(|lengths| lengths.told()),
             scalene: None,
         }
     }
@@ -550,7 +559,8 @@ impl<'a> Charger<'a> {
         if !self.path_allows(entry) {
             return;
         }
-        let stack = entry.stack.map(|stack| &self.profile.stacks[stack as usize]);
+        let profile = self.profile;
+        let stack = entry.stack.map(|stack| &profile.stacks[stack as usize]);
         let detail =
             entry.detail.map_or_else(|| class.name().to_owned(), |detail| format!("{}/{detail}", class.name()));
         let subject = stack.and_then(|stack| stack.subject.clone());
@@ -558,6 +568,10 @@ impl<'a> Charger<'a> {
         self.sums.total_ns += entry.ns;
         let row = &mut self.sums.rows[row];
         row.add(entry, None, None);
+        let lengths = entry.captures_of.and_then(|at| profile.samples[at as usize].lengths.as_deref());
+        if let Some(lengths) = lengths {
+            row.lengths.get_or_insert_default().add(lengths);
+        }
         if let Some(frame) = stack.and_then(|stack| self.query.rule.charge(stack).ok()) {
             row.places.entry(frame_key(frame, RowKind::Line)).or_insert((0, frame)).0 += entry.ns;
         }
@@ -677,7 +691,7 @@ fn task_key(task: &Task, by: RowKind) -> RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Sample, Stack, TaskTotals, WaitClass, WaitDetail};
+    use crate::profile::{LengthEstimate, Sample, Stack, TaskTotals, WaitClass, WaitDetail};
 
     const NET: State = State::Wait(WaitClass::Net);
     const PYTHON: State = State::OnCpu(CodeKind::Python);
@@ -699,7 +713,7 @@ mod tests {
     }
 
     fn sample(state: State, stack: u32, weight_ns: u64) -> Sample {
-        Sample { task: 0, state, idle: false, stack, weight_ns, count: 1, variance_ns2: 9.0 }
+        Sample { task: 0, state, idle: false, stack, weight_ns, count: 1, variance_ns2: 9.0, lengths: None }
     }
 
     /// One thread: `outer` calls itself and `inner`, which calls into a library; 100 ns are unsampled, 7 are steal.
@@ -782,6 +796,10 @@ mod tests {
         let subject = Some("10.0.0.5:5432 (postgresql)".into());
         profile.stacks[1] = profile.stacks[1].clone().with_wait(detail("receive", false)).with_subject(subject);
         profile.stacks[3] = profile.stacks[3].clone().with_wait(detail("request", true));
+        for sample in profile.samples.iter_mut().filter(|sample| sample.stack == 1) {
+            let count = if sample.idle { 99.0 } else { 1.0 };
+            sample.lengths = Some(Box::new(LengthEstimate::of(if sample.idle { 5_000 } else { 2_000_000_000 }, count)));
+        }
         let filter = Filter { show_idle: true, ..Filter::default() };
         let query = HotspotQuery { by: RowKind::Wait, filter, ..HotspotQuery::default() };
         let report = hotspots(&profile, &query);
@@ -793,6 +811,10 @@ mod tests {
         assert_eq!((report.rows[0].waits_in.as_deref(), report.rows[0].line), (Some("outer"), Some(12)));
         assert_eq!((report.total_ns, report.selection.total_ns), (1650, 2157));
         assert!(report.text().contains("net/request, idle"));
+        let lengths = report.rows[0].wait_lengths.unwrap();
+        assert_eq!((lengths.count, lengths.longest_ns), (100, 2_000_000_000));
+        assert!((4_096..8_192).contains(&lengths.p50_ns) && lengths.p99_ns >= lengths.p90_ns, "{lengths:?}");
+        assert_eq!((report.rows[1].wait_lengths, report.rows[2].wait_lengths), (None, None));
     }
 
     #[test]

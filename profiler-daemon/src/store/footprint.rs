@@ -126,9 +126,14 @@ fn own_bytes(window: &Profile) -> usize {
         + window.tasks.capacity() * size_of::<Arc<Task>>()
         + window.stacks.capacity() * size_of::<Stack>()
         + window.samples.capacity() * size_of::<Sample>()
+        + window.samples.iter().map(length_bytes).sum::<usize>()
         + window.totals.capacity() * size_of::<TaskTotals>()
         + window.wait_lengths.capacity() * size_of::<WaitLengths>()
         + 6 * ALLOCATOR_OVERHEAD
+}
+
+fn length_bytes(sample: &Sample) -> usize {
+    sample.lengths.as_ref().map_or(0, |lengths| lengths.bytes() + 2 * ALLOCATOR_OVERHEAD)
 }
 
 fn stack_bytes(stack: &Stack) -> usize {

@@ -32,8 +32,8 @@ use std::time::Instant;
 use crate::aggregate::{RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World, subject_name};
 use crate::profile::{
-    CodeKind, Frame, FrameKind, ImageId, LossReason, ProcessId, Profile, Reason, Sample, Stack, State, Task, ThreadId,
-    WaitClass, WaitDetail,
+    CodeKind, Frame, FrameKind, ImageId, LengthEstimate, LossReason, ProcessId, Profile, Reason, Sample, Stack, State,
+    Task, ThreadId, WaitClass, WaitDetail,
 };
 use crate::runtime::Runtimes;
 use crate::runtime::python::waits;
@@ -275,15 +275,16 @@ fn add_sample(
     entry: StackEntry,
 ) {
     let state = state_of(raw.state, entry.code);
-    let RawSample { task, idle, weight_ns, count, variance_ns2, .. } = raw;
+    let RawSample { task, idle, weight_ns, count, variance_ns2, lengths, .. } = raw;
     let at = *known.entry((task, state, idle, entry.stack)).or_insert(samples.len());
     match samples.get_mut(at) {
         Some(sample) => {
             sample.weight_ns += weight_ns;
             sample.count += count;
             sample.variance_ns2 += variance_ns2;
+            LengthEstimate::merge(&mut sample.lengths, lengths.as_deref());
         }
-        None => samples.push(Sample { task, state, idle, stack: entry.stack, weight_ns, count, variance_ns2 }),
+        None => samples.push(Sample { task, state, idle, stack: entry.stack, weight_ns, count, variance_ns2, lengths }),
     }
 }
 
