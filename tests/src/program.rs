@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,30 @@ pub struct Program {
     seen: Vec<String>,
 }
 
+/// Whether programs end with this one.
+static IS_BOUND: AtomicBool = AtomicBool::new(false);
+
+/// Programs that are started from now on end when the thread that starts them does, even if that is killed.
+pub fn bind_programs() {
+    IS_BOUND.store(true, Ordering::Relaxed);
+}
+
+/// The same command; the kernel tells it of the end of its parent.
+fn bound(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        bound.current_dir(folder);
+    }
+    bound
+}
+
 /// What a program did until its end.
 #[derive(Debug)]
 pub struct Ended {
@@ -30,8 +55,9 @@ pub struct Ended {
 
 impl Program {
     /// Starts the command. Fails if it cannot be executed.
-    pub fn start(mut command: Command) -> Result<Self> {
+    pub fn start(command: Command) -> Result<Self> {
         let name = format!("{command:?}");
+        let mut command = if IS_BOUND.load(Ordering::Relaxed) { bound(&command) } else { command };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("failed to start {name}"))?;
         let (sender, lines) = channel();

@@ -1,7 +1,7 @@
 //! The state between windows: open accounts, window edges, and what every process spent since the start.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Task, TaskTotals, ThreadId, TimeRange, Timestamp,
+    AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Subject, Task, TaskTotals, ThreadId, TimeRange, Timestamp,
     WaitClass, WaitPeriods,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
@@ -48,7 +48,16 @@ pub struct Aggregator {
     /// Waits that have not ended, as they were looked at last.
     waits: Vec<OpenWait>,
     loops: Loops,
+    /// Of each thread, what closed windows tell of its last wait that had not ended.
+    told: HashMap<TaskKey, Told>,
     cpu_period_ns: u64,
+}
+
+/// The part of a wait that closed windows tell of, while it had not ended.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    since_ns: u64,
+    ns: u64,
 }
 
 /// A wait that has not ended, with a stack that was read from outside.
@@ -66,6 +75,8 @@ pub struct OpenWait {
     pub at_ns: u64,
     /// Where it waits.
     pub stack: RawStack,
+    /// What it waits for is called, if that was asked for.
+    pub subject_name: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +123,7 @@ impl Aggregator {
             counters: [0; record::COUNTERS as usize],
             waits: Vec::new(),
             loops: Loops::default(),
+            told: HashMap::new(),
             cpu_period_ns,
         };
         aggregator.begin_window(now, monotonic_ns);
@@ -140,7 +152,7 @@ impl Aggregator {
             StackKind::OffCpu { duration_ns, .. }
                 if self.edges.is_within_open(event.at_ns.saturating_sub(duration_ns)) =>
             {
-                add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
+                add_off_cpu((&mut self.window, task), index, event, event.weight_ns, true);
             }
             StackKind::OffCpu { duration_ns, .. } => self.add_spanning(key, index, event, duration_ns),
         }
@@ -191,6 +203,16 @@ impl Aggregator {
         }
     }
 
+    /// Whether the open window has a wait for this and does not know what it is called.
+    pub fn lacks_name(&self, process: ProcessId, subject: Subject) -> bool {
+        self.window.lacks_name(process, subject)
+    }
+
+    /// Tells what something is called that is waited for in the open window. Untrusted text.
+    pub fn name_subject(&mut self, process: ProcessId, subject: Subject, name: Arc<str>) {
+        self.window.name_subject(process, subject, name);
+    }
+
     /// Tells by which T the CPUs choose waits.
     pub fn note_periods(&mut self, periods: WaitPeriods) {
         self.window.note_periods(periods);
@@ -217,20 +239,23 @@ impl Aggregator {
     }
 
     /// A wait that began in an earlier window is cut at the edges. One shorter than the period stands for a whole period
-    /// of waiting, wherever it lies, and stays whole.
+    /// of waiting, wherever it lies, and stays whole; unless T has grown since a window closed that told of it while it went
+    /// on, as of a wait that is certain to be captured: then it stands for the rest of it alone.
     fn add_spanning(&mut self, key: TaskKey, index: u32, event: &StackEvent<'_>, duration_ns: u64) {
         let task = self.window.intern_task(key);
-        if duration_ns < event.period_ns {
-            return add_off_cpu(&mut self.window, task, index, event, event.weight_ns);
-        }
         let from_ns = event.at_ns.saturating_sub(duration_ns);
+        if duration_ns < event.period_ns {
+            let told_ns = self.told.get(&key).filter(|told| told.since_ns == from_ns).map_or(0, |told| told.ns);
+            let told_ns = share(event.weight_ns, told_ns, duration_ns);
+            return add_off_cpu((&mut self.window, task), index, event, event.weight_ns - told_ns, true);
+        }
         let oldest_ns = self.opened_ns.saturating_sub(self.history_ns);
         let mut window_ends_ns = u64::MAX;
         let is_kept = |part: &Part| std::mem::replace(&mut window_ends_ns, part.window_start_ns) > oldest_ns;
         let parts: Vec<Part> = self.edges.cut(from_ns, event.at_ns).take_while(is_kept).collect();
         for part in parts {
             match part.window_start_ns == self.opened_ns {
-                true => add_off_cpu(&mut self.window, task, index, event, part.length_ns),
+                true => add_off_cpu((&mut self.window, task), index, event, part.length_ns, true),
                 false => self.add_amendment(key, event, part),
             }
         }
@@ -247,7 +272,7 @@ impl Aggregator {
         if let Some((index, is_new)) = earlier.intern_stack(stack) {
             self.amending_stacks += usize::from(is_new);
             let task = earlier.intern_task(key);
-            add_off_cpu(earlier, task, index, event, part.length_ns);
+            add_off_cpu((earlier, task), index, event, part.length_ns, false);
         }
     }
 
@@ -300,6 +325,7 @@ impl Aggregator {
     pub fn peek(&self, now: Timestamp) -> RawWindow {
         let names = LazyCell::new(|| self.names());
         let mut window = self.window.to_raw(TimeRange { from: self.opened, to: now }, |key| name(&names, key));
+        window.subjects = self.window.names_of(&window.stacks);
         self.add_waits(&mut window);
         window.cpu_period_ns = self.cpu_period_ns;
         window
@@ -318,16 +344,42 @@ impl Aggregator {
             let Some(task) = tasks.get(&(wait.process, wait.thread)) else { continue };
             let stack = window.stacks.len() as u32;
             window.stacks.push(wait.stack.clone());
+            if let (Some(subject), Some(name)) = (wait.stack.reason.subject, &wait.subject_name) {
+                window.subjects.entry((wait.process, subject)).or_insert_with(|| name.clone());
+            }
             window.samples.push(RawSample {
                 task: *task,
                 state: RawState::Wait(wait.class),
                 idle: false,
                 stack,
-                weight_ns: wait.at_ns.saturating_sub(wait.since_ns.max(self.opened_ns)),
+                weight_ns: self.part_in_window(wait),
                 count: 0,
                 variance_ns2: 0.0,
+                lengths: None,
             });
         }
+    }
+
+    fn part_in_window(&self, wait: &OpenWait) -> u64 {
+        wait.at_ns.saturating_sub(wait.since_ns.max(self.opened_ns))
+    }
+
+    /// Remembers what the window that closes tells of waits that go on.
+    fn note_told(&mut self) {
+        for wait in &self.waits {
+            let ns = self.part_in_window(wait);
+            let new = Told { since_ns: wait.since_ns, ns: 0 };
+            let told = self.told.entry((wait.process, wait.thread)).or_insert(new);
+            if told.since_ns != wait.since_ns {
+                *told = new;
+            }
+            told.ns += ns;
+        }
+        if self.told.is_empty() {
+            return;
+        }
+        let living: HashSet<ThreadId> = self.accounts.keys().map(|id| id.thread).collect();
+        self.told.retain(|(_, thread), _| living.contains(thread));
     }
 
     /// What the open window adds to earlier ones so far.
@@ -342,6 +394,7 @@ impl Aggregator {
     /// Closes the window and opens the next.
     pub fn close(&mut self, now: Timestamp, monotonic_ns: u64) -> Closed {
         let closed = Closed { window: self.peek(now), amendments: self.peek_amendments() };
+        self.note_told();
         self.forget_ended();
         self.amendments.clear();
         self.amending_stacks = 0;
@@ -361,7 +414,10 @@ impl Aggregator {
     fn amend(&self, start_ns: u64, amended: &Window, names: &Names<'_>) -> Option<RawWindow> {
         let from = *self.began.get(&start_ns)?;
         let to = self.began.range(start_ns + 1..).next().map_or(self.opened, |(_, at)| *at);
-        Some(amended.to_raw(TimeRange { from, to }, |key| name(names, key)))
+        let mut amended = amended.to_raw(TimeRange { from, to }, |key| name(names, key));
+        // The wait ended in the open window.
+        amended.subjects = self.window.names_of(&amended.stacks);
+        Some(amended)
     }
 
     fn begin_window(&mut self, now: Timestamp, monotonic_ns: u64) {
@@ -469,11 +525,18 @@ fn to_task(account: &Account) -> Task {
 /// Timer samples are independent points on the CPU axis: each contributes the square of its period.
 fn on_cpu_addition(event: &StackEvent<'_>) -> Addition {
     let period = event.period_ns as f64;
-    Addition { state: RawState::OnCpu, idle: false, weight_ns: event.weight_ns, variance_ns2: period * period }
+    Addition {
+        state: RawState::OnCpu,
+        idle: false,
+        weight_ns: event.weight_ns,
+        variance_ns2: period * period,
+        ended: None,
+    }
 }
 
-/// Splits `weight_ns` of an off-CPU capture between the wait and the queueing that followed it.
-fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_>, weight_ns: u64) {
+/// Splits `weight_ns` of an off-CPU capture between the wait and the queueing that followed it. The wait itself counts in the
+/// window it ends in.
+fn add_off_cpu((window, task): (&mut Window, u32), stack: u32, event: &StackEvent<'_>, weight_ns: u64, ends: bool) {
     let StackKind::OffCpu { duration_ns, runq_ns, cause, idle } = event.kind else { return };
     let variance_ns2 = off_cpu_variance(event.weight_ns, duration_ns, event.period_ns);
     let state = match cause {
@@ -487,10 +550,18 @@ fn add_off_cpu(window: &mut Window, task: u32, stack: u32, event: &StackEvent<'_
     };
     // Both parts are the same draw times a constant.
     let part = |ns: u64| ns as f64 / weight_ns.max(1) as f64;
-    let addition =
-        |state, idle, ns| Addition { state, idle, weight_ns: ns, variance_ns2: variance_ns2 * part(ns) * part(ns) };
-    window.add_sample(task, stack, addition(state, idle, weight_ns - queued));
-    window.add_sample(task, stack, addition(RawState::RunQueue, false, queued));
+    let addition = |state, idle, ns, ended| Addition {
+        state,
+        idle,
+        weight_ns: ns,
+        variance_ns2: variance_ns2 * part(ns) * part(ns),
+        ended,
+    };
+    let stands_for = event.weight_ns as f64 / duration_ns.max(1) as f64;
+    let is_wait = ends && matches!(cause, OffCpuCause::Blocked(_));
+    let ended = is_wait.then_some((duration_ns.saturating_sub(runq_ns), stands_for));
+    window.add_sample(task, stack, addition(state, idle, weight_ns - queued, ended));
+    window.add_sample(task, stack, addition(RawState::RunQueue, false, queued, None));
 }
 
 /// A wait shorter than the period T has the weight T with variance T(T - d); a longer one is certain.
@@ -549,7 +620,7 @@ mod tests {
     /// The end of a wait of a loop, ended by a reply, or idle.
     fn looped(at_ns: u64, duration_ns: u64, idle: bool) -> StackEvent<'static> {
         let number = if idle { wait_detail::POLL_REQUEST } else { wait_detail::POLL_REPLY };
-        let reason = WaitReason { detail: WaitDetail::from_number(number), subject: None };
+        let reason = WaitReason { detail: WaitDetail::from_number(number), ..WaitReason::default() };
         let cause = OffCpuCause::Blocked(WaitClass::Poll);
         let kind = StackKind::OffCpu { duration_ns, runq_ns: 0, cause, idle };
         StackEvent { kind, reason, ..off_cpu(at_ns, duration_ns, 0, duration_ns) }
@@ -632,6 +703,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_counts_once_where_it_ends_and_for_as_many_as_its_capture_stands_for() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        aggregator.add_stack(&off_cpu(13 * SECOND, 5 * SECOND, SECOND, 5 * SECOND));
+        aggregator.add_stack(&off_cpu(14 * SECOND, 100_000, 0, 10_000_000));
+        let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
+        let lengths =
+            |window: &RawWindow| window.samples.iter().filter_map(|sample| sample.lengths.clone()).collect::<Vec<_>>();
+        let [told] = &lengths(&closed.window)[..] else { panic!("{:?}", closed.window.samples) };
+        let counts: Vec<f64> = told.counts().map(|(_, count)| count).collect();
+        assert_eq!((counts, told.longest_ns), (vec![100.0, 1.0], 4 * SECOND));
+        assert!(lengths(&closed.amendments[0]).is_empty());
+    }
+
+    #[test]
     fn a_million_lifetimes_leave_nothing_behind() {
         let mut aggregator = aggregator();
         let mut ended = Ended { account: account(2, 1), exited: true };
@@ -696,7 +782,8 @@ mod tests {
         aggregator.add_account(&account(SECOND, 0));
         let stack = BorrowedStack::of(&off_cpu(1, 1, 0, 1)).to_owned_stack();
         let (process, thread, class) = (PROCESS, THREAD, WaitClass::Sync);
-        let wait = OpenWait { process, thread, class, since_ns: SECOND / 2, at_ns: 3 * SECOND, stack };
+        let wait =
+            OpenWait { process, thread, class, since_ns: SECOND / 2, at_ns: 3 * SECOND, stack, subject_name: None };
         for _ in 0..2 {
             aggregator.set_waits(vec![wait.clone()]);
             let samples = aggregator.peek(Timestamp(3 * SECOND)).samples;
@@ -705,6 +792,48 @@ mod tests {
         }
         assert_eq!(aggregator.close(Timestamp(3 * SECOND), 3 * SECOND).window.samples.len(), 1);
         assert!(aggregator.peek(Timestamp(4 * SECOND)).samples.is_empty());
+    }
+
+    /// T grows: a wait that was certain to be captured when a window closed is not any more when it ends.
+    #[test]
+    fn a_wait_that_was_told_while_it_went_on_is_not_told_twice_when_t_has_grown() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(SECOND, 0));
+        let stack = BorrowedStack::of(&off_cpu(1, 1, 0, 1)).to_owned_stack();
+        let (process, thread, class) = (PROCESS, THREAD, WaitClass::Net);
+        let wait =
+            OpenWait { process, thread, class, since_ns: 7 * SECOND, at_ns: 10 * SECOND, stack, subject_name: None };
+        aggregator.set_waits(vec![wait]);
+        let closed = aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        assert_eq!(closed.window.samples[0].weight_ns, 3 * SECOND);
+        // Four seconds, a quarter of which is not told of yet; captured with a chance of four in eight.
+        let mut event = off_cpu(11 * SECOND, 4 * SECOND, 0, 8 * SECOND);
+        event.period_ns = 8 * SECOND;
+        aggregator.add_stack(&event);
+        assert_eq!(aggregator.peek(Timestamp(11 * SECOND)).samples[0].weight_ns, 2 * SECOND);
+        // Another wait of the thread is told of by its capture alone.
+        event.at_ns += 1;
+        aggregator.add_stack(&event);
+        assert_eq!(aggregator.peek(Timestamp(11 * SECOND)).samples[0].weight_ns, 10 * SECOND);
+    }
+
+    #[test]
+    fn a_name_goes_with_the_window_in_which_it_was_asked_for_and_with_what_that_amends() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        let subject = Subject::Process(7);
+        let reason = WaitReason { subject: Some(subject), ..WaitReason::default() };
+        for (second, name) in [(11, "first"), (21, "second")] {
+            aggregator.add_stack(&StackEvent { reason, ..off_cpu(second * SECOND, 5 * SECOND, 0, 5 * SECOND) });
+            assert!(aggregator.lacks_name(PROCESS, subject));
+            aggregator.name_subject(PROCESS, subject, name.into());
+            assert!(!aggregator.lacks_name(PROCESS, subject));
+            let at = (second + 9) * SECOND;
+            let closed = aggregator.close(Timestamp(at), at);
+            for window in [&closed.window, &closed.amendments[0]] {
+                assert_eq!(window.subjects[&(PROCESS, subject)].as_ref(), name);
+            }
+        }
     }
 
     #[test]

@@ -154,6 +154,7 @@ mod tests {
             task_frames: 0,
             lock_holder: None,
             collecting: false,
+            code_ns: 0,
             reason: WaitReason::default(),
         };
         let charged = Awaited::charged(WaitClass::Poll, "reply");

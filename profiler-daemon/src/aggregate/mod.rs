@@ -16,4 +16,4 @@ mod window;
 pub use aggregator::{Aggregator, Closed, OpenWait};
 pub use lengths::LifetimeLengths;
 pub use loops::{Look, Pending};
-pub use raw::{RawLoop, RawSample, RawStack, RawState, RawWindow};
+pub use raw::{RawLoop, RawSample, RawStack, RawState, RawWindow, SubjectNames};

@@ -1,10 +1,11 @@
 //! One window before symbolization: counted stacks of addresses.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, Loss, PythonEnding, PythonFrame, Task, TaskTotals, TimeRange, WaitClass, WaitLengths,
-    WaitPeriods, WaitReason,
+    AsyncEntry, Ending, ImageId, LengthEstimate, Loss, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals,
+    TimeRange, WaitClass, WaitLengths, WaitPeriods, WaitReason,
 };
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
@@ -20,6 +21,8 @@ pub struct RawWindow {
     pub samples: Vec<RawSample>,
     /// Exact nanoseconds per task and state.
     pub totals: Vec<TaskTotals>,
+    /// What files and processes that were waited for are called, by who waited. Untrusted text.
+    pub subjects: SubjectNames,
     /// How long the waits that ended were, one per (task, class).
     pub wait_lengths: Vec<WaitLengths>,
     /// What tasks awaited while event loops waited, one per (task, what ended the waits).
@@ -31,6 +34,9 @@ pub struct RawWindow {
     /// What could not be recorded.
     pub loss: Loss,
 }
+
+/// What is called how, by who waited for it.
+pub type SubjectNames = HashMap<(ProcessId, Subject), Arc<str>>;
 
 /// A stack as the kernel half recorded it: leaf first, kernel part and user part.
 ///
@@ -118,4 +124,6 @@ pub struct RawSample {
     pub count: u64,
     /// The variance of `weight_ns`.
     pub variance_ns2: f64,
+    /// Of a wait, how long those were that ended here.
+    pub lengths: Option<Box<LengthEstimate>>,
 }

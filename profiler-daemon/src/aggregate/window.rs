@@ -10,10 +10,10 @@ use super::lengths::WindowLengths;
 use super::limits::{STACKS, SUBJECTS, WAKERS};
 use super::loops::{Look, LoopWait};
 use super::places::Places;
-use super::{RawSample, RawStack, RawState, RawWindow};
+use super::{RawSample, RawStack, RawState, RawWindow, SubjectNames};
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, LengthCounts, Loss, LossReason, ProcessId, PythonEnding, PythonFrame, Subject, Task,
-    TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason, Waker,
+    AsyncEntry, Ending, ImageId, LengthCounts, LengthEstimate, Loss, LossReason, ProcessId, PythonEnding, PythonFrame,
+    Subject, Task, TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason, Waker,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -27,8 +27,8 @@ pub(super) struct Window {
     stacks: IndexMap<RawStack, ()>,
     samples: IndexMap<SampleKey, Estimate>,
     totals: HashMap<u32, TaskTotals>,
-    /// What threads waited for.
-    subjects: HashSet<(ProcessId, Subject)>,
+    /// What threads waited for, and what that is called if it was asked for.
+    subjects: HashMap<(ProcessId, Subject), Option<Arc<str>>>,
     /// Who woke them.
     wakers: HashSet<(ProcessId, Waker)>,
     /// The longest T by which a wait of each task was chosen.
@@ -47,11 +47,12 @@ struct SampleKey {
     stack: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Estimate {
     weight_ns: u64,
     count: u64,
     variance_ns2: f64,
+    lengths: Option<Box<LengthEstimate>>,
 }
 
 /// A stack as it lies in the ring, to look up without copying.
@@ -107,6 +108,7 @@ impl<'a> BorrowedStack<'a> {
             task_frames: stack.task_frames,
             lock_holder: stack.lock_holder,
             collecting: stack.collecting,
+            code_ns: stack.code_ns,
             reason: stack.reason,
         }
     }
@@ -161,6 +163,8 @@ pub(super) struct Addition {
     pub(super) idle: bool,
     pub(super) weight_ns: u64,
     pub(super) variance_ns2: f64,
+    /// How long the wait was that ended, and how many it stands for.
+    pub(super) ended: Option<(u64, f64)>,
 }
 
 impl Window {
@@ -200,11 +204,11 @@ impl Window {
     /// The stack without what its wait was for, if a window tells no more of these apart.
     fn with_known_subject<'a>(&mut self, stack: BorrowedStack<'a>) -> BorrowedStack<'a> {
         let Some(subject) = stack.reason.subject.map(|subject| (stack.image.process, subject)) else { return stack };
-        if self.subjects.contains(&subject) {
+        if self.subjects.contains_key(&subject) {
             return stack;
         }
         if self.subjects.len() < SUBJECTS {
-            self.subjects.insert(subject);
+            self.subjects.insert(subject, None);
             return stack;
         }
         BorrowedStack { reason: WaitReason { subject: None, ..stack.reason }, ..stack }
@@ -224,6 +228,24 @@ impl Window {
         BorrowedStack { reason: WaitReason { waker: Some(Waker::SomeThread), ..stack.reason }, ..stack }
     }
 
+    /// Whether the window tells this apart and does not know what it is called.
+    pub(super) fn lacks_name(&self, process: ProcessId, subject: Subject) -> bool {
+        self.subjects.get(&(process, subject)).is_some_and(Option::is_none)
+    }
+
+    /// Notes what something is called.
+    pub(super) fn name_subject(&mut self, process: ProcessId, subject: Subject, name: Arc<str>) {
+        if let Some(known) = self.subjects.get_mut(&(process, subject)) {
+            *known = Some(name);
+        }
+    }
+
+    /// What is called how of what these stacks waited for.
+    pub(super) fn names_of(&self, stacks: &[RawStack]) -> SubjectNames {
+        let subjects = stacks.iter().filter_map(|stack| Some((stack.image.process, stack.reason.subject?)));
+        subjects.filter_map(|subject| Some((subject, self.subjects.get(&subject)?.clone()?))).collect()
+    }
+
     /// Adds the part of a capture that is in one state.
     pub(super) fn add_sample(&mut self, task: u32, stack: u32, addition: Addition) {
         if addition.weight_ns == 0 {
@@ -234,6 +256,8 @@ impl Window {
         estimate.weight_ns += addition.weight_ns;
         estimate.count += 1;
         estimate.variance_ns2 += addition.variance_ns2;
+        let ended = addition.ended.map(|(length_ns, count)| LengthEstimate::of(length_ns, count));
+        LengthEstimate::merge(&mut estimate.lengths, ended.as_ref());
     }
 
     /// Adds a look at the tasks of a loop, which fell into this wait.
@@ -294,6 +318,7 @@ impl Window {
             stacks: self.stacks.keys().cloned().collect(),
             samples: self.samples.iter().map(|(key, estimate)| to_raw_sample(key, estimate)).collect(),
             totals,
+            subjects: SubjectNames::new(),
             wait_lengths: self.lengths.to_table(),
             loops: self.places.to_raw(),
             cpu_period_ns: 0,
@@ -312,6 +337,7 @@ fn to_raw_sample(key: &SampleKey, estimate: &Estimate) -> RawSample {
         weight_ns: estimate.weight_ns,
         count: estimate.count,
         variance_ns2: estimate.variance_ns2,
+        lengths: estimate.lengths.clone(),
     }
 }
 

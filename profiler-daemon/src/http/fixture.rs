@@ -47,7 +47,7 @@ pub(super) struct Twin {
     pub failure: Option<DaemonError>,
     /// The ranges asked for.
     pub asked: Mutex<Vec<QueryRange>>,
-    /// If set, a profile takes until the sender is dropped.
+    /// If set, a profile, or a look at threads, takes until the sender is dropped.
     pub busy: Mutex<Option<Receiver<()>>>,
 }
 
@@ -71,6 +71,12 @@ impl Twin {
 
     fn fail(&self) -> Result<(), DaemonError> {
         self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn work(&self) {
+        if let Some(busy) = &*self.busy.lock().unwrap() {
+            assert!(busy.recv().is_err(), "the sender is dropped");
+        }
     }
 }
 
@@ -127,9 +133,7 @@ impl Daemon for Twin {
     fn profile(&self, range: QueryRange) -> Result<Profile, DaemonError> {
         self.fail()?;
         self.asked.lock().unwrap().push(range);
-        if let Some(busy) = &*self.busy.lock().unwrap() {
-            assert!(busy.recv().is_err(), "the sender is dropped");
-        }
+        self.work();
         Ok(profile())
     }
 
@@ -155,6 +159,7 @@ impl Daemon for Twin {
         if !process_exists(pid) {
             return Err(DaemonError::NoSuchProcess(pid));
         }
+        self.work();
         let wait = WaitNow { class: Some(WaitClass::Net), call: Some("recvfrom".to_owned()), ..WaitNow::default() };
         let stack = profile().stacks.into_iter().next().unwrap();
         let thread =
@@ -221,8 +226,16 @@ fn profile() -> Profile {
         thread_name: HOSTILE.into(),
         kernel: false,
     };
-    let sample =
-        |state, weight_ns| Sample { task: 0, state, idle: false, stack: 0, weight_ns, count: 100, variance_ns2: 1e12 };
+    let sample = |state, weight_ns| Sample {
+        task: 0,
+        state,
+        idle: false,
+        stack: 0,
+        weight_ns,
+        count: 100,
+        variance_ns2: 1e12,
+        lengths: None,
+    };
     Profile {
         range: TimeRange { from: Timestamp(START), to: Timestamp(START + 10 * SECOND) },
         tasks: vec![Arc::new(task)],

@@ -1,4 +1,4 @@
-//! What every handler shares: the daemon, where it listens, and how many profiles are made at once.
+//! What every handler shares: the daemon, where it listens, and how many questions that take long are asked at once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,8 +14,9 @@ use crate::profile::{Profile, Timestamp};
 use crate::report::Filter;
 use crate::settings::ReportQuery;
 
-/// How many profiles are made at once: each may merge the whole history, and more would only add memory.
-pub(super) const PROFILES_AT_ONCE: usize = 4;
+/// How many questions that take long are asked at once: each may merge the whole history, or read all threads of a process, and
+/// more would only add memory.
+pub(super) const ASKED_AT_ONCE: usize = 4;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
@@ -27,16 +28,16 @@ struct Shared {
     daemon: Arc<dyn Daemon>,
     listen: SocketAddr,
     shutdown: watch::Receiver<bool>,
-    profiles: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     metric_names: Mutex<BTreeSet<String>>,
 }
 
 impl AppState {
     /// The state of a daemon that listens on `listen`. `shutdown` turns true when requests that wait should give up.
     pub fn new(daemon: Arc<dyn Daemon>, listen: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
-        let profiles = Arc::new(Semaphore::new(PROFILES_AT_ONCE));
+        let turns = Arc::new(Semaphore::new(ASKED_AT_ONCE));
         let metric_names = Mutex::default();
-        Self { shared: Arc::new(Shared { daemon, listen, shutdown, profiles, metric_names }) }
+        Self { shared: Arc::new(Shared { daemon, listen, shutdown, turns, metric_names }) }
     }
 
     /// Where the daemon listens.
@@ -70,14 +71,31 @@ impl AppState {
         mut filter: Filter,
         report: impl FnOnce(&Profile, Filter) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let turn = self.shared.profiles.clone().acquire_owned().await.map_err(|_| ApiError::shutting_down())?;
-        self.ask(move |daemon| {
-            // Kept until the work is done, even if nobody waits for the answer any more.
-            let _turn = turn;
+        self.ask_in_turn(move |daemon| {
             let profile = selected_profile(daemon, &query, &mut filter)?;
             report(&profile, filter)
         })
         .await
+    }
+
+    /// Asks the daemon what takes long to answer. At most a few such questions are asked at once; others wait their turn.
+    pub async fn ask_in_turn<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Daemon) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.shared.turns.clone().acquire_owned().await.map_err(|_| ApiError::shutting_down())?;
+        self.ask(move |daemon| {
+            // Kept until the work is done, even if nobody waits for the answer any more.
+            let _turn = turn;
+            question(daemon)
+        })
+        .await
+    }
+
+    /// How many more such questions would be asked at once.
+    #[cfg(test)]
+    pub(super) fn turns_left(&self) -> usize {
+        self.shared.turns.available_permits()
     }
 
     /// Asks the daemon off the async executor.

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use unicode_width::UnicodeWidthStr;
 
 use super::fixture::{HOSTILE, MISSING, PROFILED, SELECTED, START, Twin, UNSELECTED};
-use super::state::PROFILES_AT_ONCE;
+use super::state::ASKED_AT_ONCE;
 use super::{AppState, router};
 use crate::pipeline::{DaemonError, QueryRange};
 use crate::profile::{TimeRange, Timestamp};
@@ -55,6 +55,7 @@ impl Answer {
 struct Server {
     twin: Arc<Twin>,
     stop: watch::Sender<bool>,
+    state: AppState,
     router: axum::Router,
 }
 
@@ -64,7 +65,7 @@ impl Server {
         let (stop, shutdown) = watch::channel(false);
         let listen = "127.0.0.1:7070".parse().unwrap();
         let state = AppState::new(twin.clone(), listen, shutdown);
-        Self { twin, stop, router: router(state) }
+        Self { twin, stop, router: router(state.clone()), state }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -382,7 +383,7 @@ async fn slow_profiles_keep_no_scrape_waiting() {
     let (busy, until) = std::sync::mpsc::channel();
     *server.twin.busy.lock().unwrap() = Some(until);
     let mut slow = Vec::new();
-    for _ in 0..PROFILES_AT_ONCE + 1 {
+    for _ in 0..ASKED_AT_ONCE + 1 {
         slow.push(Box::pin(server.get("/api/v1/hotspots")));
     }
     for profile in &mut slow {
@@ -396,6 +397,19 @@ async fn slow_profiles_keep_no_scrape_waiting() {
     for profile in slow {
         assert_eq!(profile.await.status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn looks_at_threads_take_turns_with_reports() {
+    let server = working();
+    let (busy, until) = std::sync::mpsc::channel();
+    *server.twin.busy.lock().unwrap() = Some(until);
+    let question = format!("/api/v1/threads?pid={PROFILED}");
+    let mut slow = Box::pin(server.get(&question));
+    assert!(tokio::time::timeout(Duration::ZERO, &mut slow).await.is_err(), "it waits");
+    assert_eq!(server.state.turns_left(), ASKED_AT_ONCE - 1);
+    drop(busy);
+    assert_eq!((slow.await.status, server.state.turns_left()), (StatusCode::OK, ASKED_AT_ONCE));
 }
 
 #[tokio::test]

@@ -37,17 +37,18 @@ struct Thread {
 
 impl Reader {
     /// The threads of a process. `accounts` is asked before and after: what the kernel half tells of a wait counts if it is
-    /// the same both times.
-    pub fn read_process(
+    /// the same both times. `host` is told whether the process is selected.
+    pub fn read_process<'a>(
         &mut self,
         pid: u32,
         mut accounts: impl FnMut() -> Accounts,
-        host: Host<'_>,
+        host: impl Fn(bool) -> Host<'a>,
     ) -> Result<ProcessNow<RawPlace>, ProcessError> {
-        let world = host.world;
-        let stat = read_stat(pid, world).map_err(|_| ProcessError::NoSuchProcess(pid))?;
+        let stat = read_stat(pid, host(false).world).map_err(|_| ProcessError::NoSuchProcess(pid))?;
         let until = Instant::now() + READ_TIME;
         let before = accounts();
+        let host = host(!before.is_empty());
+        let world = host.world;
         let mut threads = list_threads(pid, &before, world)?;
         let id = image_of(pid, &stat, &before);
         let subjects = CallSubjects::new(pid, names_of(&threads), world);
@@ -65,9 +66,6 @@ impl Reader {
         }
         let notes = host.registry.image(id).and_then(|image| host.runtimes.python.version(&image, world));
         let notes = notes.and_then(Result::err).map(|refusal| format!("no Python frames: {refusal}"));
-        if before.is_empty() {
-            host.registry.end_image(id);
-        }
         Ok(ProcessNow {
             pid,
             comm: stat.comm,
@@ -181,10 +179,10 @@ fn read_letter(pid: u32, tid: u32, world: &dyn World) -> Option<Letter> {
 }
 
 /// The image as the kernel half knows it. Of a process that is not selected no exec is told: each time its image is another
-/// one, that is read anew.
+/// one, that is read anew and forgotten with the answer.
 fn image_of(pid: u32, stat: &ProcessStat, accounts: &Accounts) -> ImageId {
     static TIMES: AtomicU64 = AtomicU64::new(1);
-    if let Some(account) = accounts.get(&pid).filter(|account| stat.started_at(account.image.process.start_ns)) {
+    if let Some(account) = accounts.values().next() {
         return account.image;
     }
     let process = ProcessId { pid, start_ns: stat.start_ticks * TICK_NS };

@@ -134,14 +134,18 @@ impl<'a> CallSubjects<'a> {
             return Some(held(format!("priority mutex {word:#x}"), holder));
         }
         match (operation, expected) {
-            // A mutex of the C library: its lock, its count, its owner.
-            (_, 2) => {
-                let holder = self.read::<4>(word.wrapping_add(8)).and_then(|owner| self.name_of(u32_at(&owner, 0)));
-                Some(held(format!("mutex {word:#x}"), holder))
-            }
+            (_, 2) => Some(held(format!("mutex {word:#x}"), self.holder_of(word))),
             (0x189, 3) => Some(format!("rwlock {word:#x}")),
             _ => Some(format!("futex {word:#x}")),
         }
+    }
+
+    /// Who holds a mutex of the C library: if what lies behind the word is what that would write there, and not what another
+    /// library, or a program, keeps behind a lock of its own.
+    fn holder_of(&self, word: u64) -> Option<String> {
+        let fields = self.read::<20>(word)?;
+        let [lock, count, owner, users, kind] = [0, 4, 8, 12, 16].map(|at| u32_at(&fields, at));
+        is_mutex(lock, count, users, kind).then(|| self.name_of(owner)).flatten()
     }
 
     /// The name and tid of a thread of the process, as that numbers them.
@@ -168,6 +172,19 @@ impl<'a> CallSubjects<'a> {
         self.world.read_memory(self.pid, address, &mut bytes).ok()?;
         Some(bytes)
     }
+}
+
+/// Whether these are fields of a mutex of the C library that others wait for: its lock, how often its owner took it, how many
+/// hold it or wait on a condition with it, its kind and flags.
+/// <https://sourceware.org/git/?p=glibc.git;a=blob;f=sysdeps/nptl/bits/struct_mutex.h;hb=glibc-2.36>
+fn is_mutex(lock: u32, count: u32, users: u32, kind: u32) -> bool {
+    const LOCKED_WITH_WAITERS: u32 = 2;
+    const RECURSIVE: u32 = 1;
+    const KIND: u32 = 3;
+    /// Of robust mutexes and those of several processes, and whether they elide their lock.
+    const FLAGS: u32 = 0x390;
+    let is_recursive = kind & KIND == RECURSIVE;
+    lock == LOCKED_WITH_WAITERS && users >= 1 && kind & !(KIND | FLAGS) == 0 && (count > 0) == is_recursive
 }
 
 fn held(lock: String, holder: Option<String>) -> String {

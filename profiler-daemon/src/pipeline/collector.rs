@@ -10,6 +10,7 @@ use super::absence::Absence;
 use super::awaits::Awaits;
 use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
+use super::question::Unnamed;
 use super::queue::Outbox;
 use super::remapped::Remapped;
 use super::selection::{SelectError, Selection};
@@ -17,7 +18,7 @@ use super::unwinder::{Job, Unwinding};
 use super::waits::Waits;
 use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
-use crate::aggregate::{Aggregator, Closed, RawStack};
+use crate::aggregate::{Aggregator, Closed};
 use crate::bpf::reader::Ring;
 use crate::bpf::{Kernel, LoadError, Rings};
 use crate::outside::Accounts;
@@ -61,7 +62,7 @@ pub(super) enum Command {
     /// What the kernel half knows now of the threads of a process.
     Accounts(u32, SyncSender<Accounts>),
     /// Stacks are to be named.
-    Name(Vec<RawStack>, SyncSender<Vec<Stack>>),
+    Name(Unnamed, SyncSender<Vec<Stack>>),
     Stop,
 }
 
@@ -99,7 +100,7 @@ pub(super) struct Collector {
     /// Who asked for the open window and waits until the namer has room for it.
     peeks: VecDeque<SyncSender<Peeked>>,
     /// Stacks that wait for the same.
-    to_name: VecDeque<(Vec<RawStack>, SyncSender<Vec<Stack>>)>,
+    to_name: VecDeque<(Unnamed, SyncSender<Vec<Stack>>)>,
     started: Timestamp,
     window_ends: Instant,
     upkeep_due: Instant,
@@ -408,7 +409,7 @@ impl Collector {
                 }
                 Command::Peek(to) => self.peeks.push_back(to),
                 Command::Accounts(pid, to) => drop(to.send(self.accounts_of(pid))),
-                Command::Name(stacks, to) => self.to_name.push_back((stacks, to)),
+                Command::Name(unnamed, to) => self.to_name.push_back((unnamed, to)),
                 Command::Stop => return false,
             }
         }
@@ -419,9 +420,9 @@ impl Collector {
     /// One place is left for the window that closes next, so that many who ask cannot keep it open.
     fn answer_peeks(&mut self) {
         while self.work.room() > 1
-            && let Some((stacks, to)) = self.to_name.pop_front()
+            && let Some((unnamed, to)) = self.to_name.pop_front()
         {
-            self.work.send(Work::Name(stacks, to));
+            self.work.send(Work::Name(unnamed, to));
         }
         while !self.peeks.is_empty() && self.work.room() > 1 && self.waits_are_read(Instant::now()) {
             self.finish_reading();
@@ -569,8 +570,11 @@ impl Books {
         }
         let is_new = self.aggregator.add_stack(event);
         self.awaits.note(event);
-        if let Some(subject) = event.reason.subject.filter(|_| is_new) {
-            self.shared.registry.subjects().observe(event.process, subject, &ProcWorld);
+        if let Some(subject) = event.reason.subject.filter(|_| is_new)
+            && self.aggregator.lacks_name(event.image.process, subject)
+            && let Some(name) = self.shared.registry.subjects().ask(event.image.process, subject, &ProcWorld)
+        {
+            self.aggregator.name_subject(event.image.process, subject, name);
         }
         if let (Some(waker), StackKind::OffCpu { runq_ns, .. }) = (event.reason.waker.filter(|_| is_new), event.kind) {
             let woken_ns = clock::boot_of_monotonic_ns(event.at_ns.saturating_sub(runq_ns));

@@ -20,9 +20,11 @@ pub fn dump(pid: u32, settings: &SamplingSettings) -> Result<ProcessNow<Place>, 
     let host = Host { registry: &registry, runtimes: &runtimes, world: &ProcWorld };
     let tables = settings.cache_dir.as_deref().and_then(|path| open_cache(path, settings.cache_limit));
     let mut reader = Reader::new(Arc::new(tables.unwrap_or_else(TableCache::disabled)));
-    let raw = reader.read_process(pid, Accounts::new, host)?;
+    let raw = reader.read_process(pid, Accounts::new, |_| host)?;
     let mut symbolizer = Symbolizer::with_sources(runtimes.clone(), None).with_source_text(settings.source_text);
-    let name = |stacks: Vec<RawStack>| Ok::<_, Infallible>(symbolizer.name_stacks(&stacks, &registry, &ProcWorld));
+    let name = |stacks: Vec<RawStack>| {
+        Ok::<_, Infallible>(symbolizer.name_stacks(&stacks, (&registry, &runtimes), &ProcWorld))
+    };
     Ok(with_names(raw, name).unwrap_or_else(|never| match never {}))
 }
 

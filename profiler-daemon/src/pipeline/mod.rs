@@ -13,6 +13,7 @@ mod error;
 mod executed;
 mod images;
 mod namer;
+mod question;
 mod queue;
 mod remapped;
 mod selection;

@@ -1,12 +1,13 @@
 //! The thread that names stacks: raw windows in, profiles into the store or to whoever asked.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::question::Unnamed;
 use super::queue::Inbox;
-use crate::aggregate::{Closed, RawStack};
-use crate::process::{ProcWorld, Registry};
+use crate::aggregate::Closed;
+use crate::process::{Executables, ProcWorld, Registry};
 use crate::profile::{LossReason, Profile, Stack, Timestamp};
 use crate::runtime::Runtimes;
 use crate::store::Ring;
@@ -23,7 +24,7 @@ pub(super) enum Work {
     /// The open window so far, for whoever asked.
     Answer(Box<Closed>, SyncSender<Peeked>),
     /// Stacks that belong to no window, for whoever asked.
-    Name(Vec<RawStack>, SyncSender<Vec<Stack>>),
+    Name(Unnamed, SyncSender<Vec<Stack>>),
 }
 
 /// The open window so far, named.
@@ -36,12 +37,16 @@ pub(super) struct Peeked {
 
 /// What the namer shares with others.
 pub(super) struct Shared {
+    /// Set when the end has begun: nothing that is named from then on is asked for any more.
+    pub(super) stopping: AtomicBool,
     /// The recent windows.
     pub(super) ring: Mutex<Ring>,
     /// Images of processes.
     pub(super) registry: Registry,
     /// What the runtimes know of them.
     pub(super) runtimes: Arc<Runtimes>,
+    /// Open executables of processes that are asked about and not profiled.
+    pub(super) asked: Arc<Executables>,
     /// The clock that stamps windows, and that ranges up to now are meant by.
     pub(super) clock: SteadyClock,
     /// How many windows `ring` has, for who must not wait while one is amended.
@@ -78,6 +83,9 @@ pub(super) fn run(shared: &Shared, work: Inbox<Work>, (debuginfod, source_text):
     let symbolizer = Symbolizer::with_sources(shared.runtimes.clone(), debuginfod);
     let mut symbolizer = symbolizer.with_source_text(source_text);
     for work in work {
+        if shared.stopping.load(Ordering::Relaxed) {
+            continue;
+        }
         name(&mut symbolizer, shared, work);
     }
 }
@@ -90,8 +98,12 @@ fn name(symbolizer: &mut Symbolizer, shared: &Shared, work: Work) {
             // Whoever asked may have given up.
             let _ = to.send(peeked(symbolizer, shared, *open));
         }
-        Work::Name(stacks, to) => {
-            let _ = to.send(symbolizer.name_stacks(&stacks, &shared.registry, &ProcWorld));
+        Work::Name(Unnamed { stacks, question }, to) => {
+            let named = match question {
+                Some(question) => question.name(&stacks, symbolizer),
+                None => symbolizer.name_stacks(&stacks, (&shared.registry, &shared.runtimes), &ProcWorld),
+            };
+            let _ = to.send(named);
         }
     }
 }

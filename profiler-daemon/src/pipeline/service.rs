@@ -1,6 +1,7 @@
 //! A running pipeline as a [`Daemon`]: sends commands to the collector and reads the store.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::builder::{self, BuildQueue};
 use super::collector::{AddError, Collector, Command, Watch};
 use super::dump::with_names;
 use super::namer::{self, Peeked, Shared};
+use super::question::{Question, Unnamed};
 use super::queue::queue;
 use super::threads::Threads;
 use super::unwinder::{Progress, UnwindReport, Unwinder, Unwinding};
@@ -31,6 +33,9 @@ use crate::sys::clock::SteadyClock;
 use crate::sys::descriptors;
 use crate::sys::private_directory::PrivateDirectory;
 use crate::unwind::TableCache;
+
+/// How long threads that only read and name are waited for at the end.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A running pipeline. Dropping it detaches and unloads the kernel half.
 pub struct Service {
@@ -83,6 +88,8 @@ impl Service {
             ring: Mutex::new(Ring::new(settings.history, settings.history_bytes)),
             registry: Registry::new(),
             runtimes: Arc::new(Runtimes::default()),
+            asked: Arc::default(),
+            stopping: Default::default(),
             clock: SteadyClock::start(),
             windows: Default::default(),
             history_bytes: Default::default(),
@@ -124,11 +131,12 @@ impl Service {
 
     /// Detaches everything and ends the threads. Requests under way are answered with [`DaemonError::ShuttingDown`].
     pub fn shutdown(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
         if let Some(commands) = lock(&self.commands).take() {
             let _ = commands.send(Command::Stop);
             self.waker.wake();
         }
-        self.threads.join();
+        self.threads.join(&["collector", "unwinder"], GRACE);
     }
 
     fn select(&self, selector: Selector, lifetime: Option<Duration>) -> Result<TargetId, AddError> {
@@ -263,7 +271,9 @@ impl Daemon for Service {
                 Accounts::new()
             })
         };
-        let host = Host { registry: &self.shared.registry, runtimes: &self.shared.runtimes, world: &ProcWorld };
+        let profiled = Host { registry: &self.shared.registry, runtimes: &self.shared.runtimes, world: &ProcWorld };
+        let question = Arc::new(Question::new(&self.shared.asked));
+        let host = |is_profiled| if is_profiled { profiled } else { question.host() };
         let raw = lock(&self.reader).read_process(pid, accounts, host);
         match (failure, raw) {
             (Some(error), _) => Err(error),
@@ -271,7 +281,10 @@ impl Daemon for Service {
                 Err(DaemonError::NoSuchProcess(pid))
             }
             (None, Err(error)) => Err(DaemonError::Kernel(error.to_string())),
-            (None, Ok(raw)) => with_names(raw, |stacks| self.ask(|to| Command::Name(stacks, to))),
+            (None, Ok(raw)) => {
+                let question = (!raw.selected).then_some(question);
+                with_names(raw, |stacks| self.ask(|to| Command::Name(Unnamed { stacks, question }, to)))
+            }
         }
     }
 
@@ -344,6 +357,8 @@ impl Service {
             ring,
             registry: Registry::new(),
             runtimes: Arc::default(),
+            asked: Arc::default(),
+            stopping: Default::default(),
             clock: SteadyClock::start(),
             windows: Default::default(),
             history_bytes: Default::default(),
@@ -368,6 +383,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Stack;
 
     #[test]
     fn a_lost_collector_is_an_error_to_every_question_and_no_empty_answer() {
@@ -379,6 +395,31 @@ mod tests {
         assert_eq!(service.lifetime_totals(), Err(lost.clone()));
         assert_eq!(service.profile(QueryRange::Last(Duration::from_secs(1))), Err(lost.clone()));
         assert_eq!(service.add_target(Selector::All, None), Err(lost));
+    }
+
+    #[test]
+    fn a_question_about_a_process_that_is_not_profiled_leaves_nothing_behind() {
+        let service = Service::collecting_with(|commands| {
+            while let Ok(command) = commands.recv() {
+                match command {
+                    Command::Accounts(_, to) => to.send(Accounts::new()).unwrap(),
+                    Command::Name(unnamed, to) => to.send(vec![Stack::default(); unnamed.stacks.len()]).unwrap(),
+                    _ => return,
+                }
+            }
+        });
+        let (gate, open) = channel::<()>();
+        let sleeper = std::thread::spawn(move || open.recv());
+        for _ in 0..3 {
+            let now = service.threads(std::process::id()).unwrap();
+            assert!(!now.selected && now.threads.iter().any(|thread| thread.stack.is_ok()), "{now:?}");
+        }
+        drop(gate);
+        assert!(sleeper.join().unwrap().is_err());
+        let shared = &service.shared;
+        assert!(shared.registry.is_empty() && shared.registry.executables().is_empty());
+        assert!(format!("{:?}", shared.runtimes.python).ends_with("images: 0 }"), "{:?}", shared.runtimes.python);
+        assert!(!shared.asked.is_empty(), "the next question opens nothing anew");
     }
 
     #[test]

@@ -59,7 +59,6 @@ impl Executable {
 #[derive(Debug)]
 pub struct Executables {
     open: Mutex<RecentMap<MappedInode, Arc<Executable>>>,
-    next: AtomicU64,
     vdso: OnceLock<Option<Arc<Executable>>>,
 }
 
@@ -72,7 +71,7 @@ impl Default for Executables {
 impl Executables {
     /// Holds at most `capacity` files open.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { open: Mutex::new(RecentMap::new(capacity)), next: AtomicU64::new(1), vdso: OnceLock::new() }
+        Self { open: Mutex::new(RecentMap::new(capacity)), vdso: OnceLock::new() }
     }
 
     /// The executable a mapping shows, opened now unless a process showed the same file before.
@@ -111,8 +110,9 @@ impl Executables {
     }
 
     fn keep(&self, mapping: &Mapping, file: File, facts: FileFacts) -> Arc<Executable> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let executable = Arc::new(Executable {
-            id: ExecutableId(self.next.fetch_add(1, Ordering::Relaxed)),
+            id: ExecutableId(NEXT.fetch_add(1, Ordering::Relaxed)),
             name: mapping.file_name().into(),
             facts,
             file: Mutex::new(Some(Arc::new(file))),

@@ -269,6 +269,26 @@ fn undo_newline_escape(path: &[u8]) -> Vec<u8> {
     name
 }
 
+/// The file systems of the files that are mapped anywhere between two addresses, executable or not.
+pub fn mapped_devices(text: &[u8], start: u64, end: u64) -> Vec<Device> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| parse_mapped_device(&String::from_utf8_lossy(&line[..line.len().min(128)]), start, end))
+        .collect()
+}
+
+/// `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE …`
+fn parse_mapped_device(line: &str, start: u64, end: u64) -> Option<Device> {
+    let mut fields = line.split_ascii_whitespace();
+    let (first, last) = fields.next()?.split_once('-')?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let (major, minor) = fields.nth(2)?.split_once(':')?;
+    let is_file = fields.next()? != "0";
+    let overlaps = hex(first)? < end && start < hex(last)?;
+    let device = Device { major: u32::from_str_radix(major, 16).ok()?, minor: u32::from_str_radix(minor, 16).ok()? };
+    (is_file && overlaps).then_some(device)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,5 +412,15 @@ mod tests {
         let mapping = mappings.find(Address(only as *const () as u64)).unwrap();
         assert_eq!(mapping.path_text(), std::env::current_exe().unwrap().to_string_lossy());
         assert!(mappings.iter().any(|mapping| mapping.kind == MappingKind::Vdso));
+    }
+
+    #[test]
+    fn the_file_systems_behind_a_range_are_those_of_all_files_it_touches() {
+        let text = b"1000-2000 r--p 00000000 fe:01 5 /usr/lib/a\n2000-3000 rw-p 00000000 00:00 0 [heap]\n\
+            3000-4000 rw-s 00000000 00:2a 7 /mnt/\xff\xfe\njunk\n4000-5000 rw-p 00000000 00:00 0\n";
+        let devices = |start, end| mapped_devices(text, start, end);
+        let (local, other) = (Device { major: 0xfe, minor: 1 }, Device { major: 0, minor: 0x2a });
+        assert_eq!((devices(0x1ff8, 0x2000), devices(0x2000, 0x3000)), (vec![local], vec![]));
+        assert_eq!((devices(0x1000, 0x3001), devices(0x4000, 0x9000)), (vec![local, other], vec![]));
     }
 }

@@ -34,7 +34,7 @@ pub use readings::Readings;
 pub use recent::RecentMap;
 pub use registry::Registry;
 pub use selection::{comm_equals, matches, resolve};
-pub use subjects::Subjects;
+pub use subjects::{Subjects, subject_name};
 pub use wakers::Wakers;
 pub use world::{OpenFile, ProcFile, ProcWorld, Sockets, ThreadFile, World, in_initial_pid_namespace};
 

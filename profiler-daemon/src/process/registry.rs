@@ -23,7 +23,7 @@ use crate::wire::MappedCode;
 /// All images known.
 #[derive(Debug)]
 pub struct Registry {
-    executables: Executables,
+    executables: Arc<Executables>,
     subjects: Subjects,
     wakers: Wakers,
     books: Mutex<Books>,
@@ -58,10 +58,11 @@ impl Registry {
         Self::with_capacity(limits::IMAGES, Executables::default())
     }
 
-    /// A registry of at most `images` images.
-    pub fn with_capacity(images: usize, executables: Executables) -> Self {
+    /// A registry of at most `images` images, whose executables it may share with others.
+    pub fn with_capacity(images: usize, executables: impl Into<Arc<Executables>>) -> Self {
         let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
-        Self { executables, subjects: Subjects::default(), wakers: Wakers::default(), books: Mutex::new(books) }
+        let (subjects, wakers) = (Subjects::default(), Wakers::default());
+        Self { executables: executables.into(), subjects, wakers, books: Mutex::new(books) }
     }
 
     /// The names of what threads wait for.

@@ -33,8 +33,20 @@ pub fn read_sockets(pid: u32, world: &dyn World) -> HashMap<u64, Socket> {
         sockets.extend(lines(&text).filter_map(|line| parse_inet(line, protocol)));
     }
     let text = world.read(pid, ProcFile::Net(Sockets::Unix)).unwrap_or_default();
-    sockets.extend(lines(&text).filter_map(parse_unix));
+    add_local(lines(&text).filter_map(parse_unix), &mut sockets);
     sockets
+}
+
+/// A path may hold ends of lines, and so make up lines of other sockets: of a socket that is listed twice no path is believed, and
+/// none takes the place of another kind.
+fn add_local(listed: impl Iterator<Item = (u64, Option<String>)>, sockets: &mut HashMap<u64, Socket>) {
+    let mut local: HashMap<u64, Option<String>> = HashMap::new();
+    for (inode, path) in listed {
+        local.entry(inode).and_modify(|path| *path = None).or_insert(path);
+    }
+    for (inode, path) in local {
+        sockets.entry(inode).or_insert(Socket::Unix(path));
+    }
 }
 
 /// The inode of a socket whose descriptor the kernel shows as `socket:[INODE]`.
@@ -77,10 +89,14 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
 }
 
-fn parse_unix(line: &str) -> Option<(u64, Socket)> {
-    let inode = line.split_ascii_whitespace().nth(6)?;
-    let path = line.split_once(&format!(" {inode} ")).map(|(_, path)| path.trim().to_owned());
-    Some((inode.parse().ok()?, Socket::Unix(path.filter(|path| !path.is_empty()))))
+/// `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE PATH`. The path may hold anything, spaces at its ends too.
+fn parse_unix(line: &str) -> Option<(u64, Option<String>)> {
+    let mut rest = line;
+    let mut inode = "";
+    for _ in 0..7 {
+        (inode, rest) = rest.trim_start_matches(' ').split_once(' ').unwrap_or((rest.trim_start_matches(' '), ""));
+    }
+    Some((inode.parse().ok()?, (!rest.is_empty()).then(|| rest.to_owned())))
 }
 
 #[cfg(test)]
@@ -118,5 +134,23 @@ mod tests {
         assert_eq!(found[&14], Socket::Unix(Some("/run/a b.sock".to_owned())));
         assert_eq!((&found[&15], found.len()), (&Socket::Unix(None), 5));
         assert_eq!([inode_of("socket:[15]"), inode_of("pipe:[15]")], [Some(15), None]);
+    }
+
+    #[test]
+    fn a_path_with_ends_of_lines_makes_up_no_names_of_other_sockets() {
+        let connected = "\n1: 0100007F:D431 0200000A:1538 01 00000000:00000000 02:00000000 00000000 0 0 12 2 0 20\n";
+        let unix = "\n0000000000000000: 00000002 00000000 00010000 0001 01 14 /tmp/x\n\
+                    0000000000000000: 00000002 00000000 00010000 0001 01 15 /run/forged\n\
+                    0000000000000000: 00000002 00000000 00010000 0001 01 12 /run/forged\n\
+                    0000000000000000: 00000002 00000000 00010000 0001 01    15 /run/true \n";
+        let world = FixtureWorld::default();
+        let sockets = [(Sockets::Tcp, connected.to_owned()), (Sockets::Unix, unix.to_owned())];
+        world.insert(7, FixtureProcess { sockets: sockets.into(), ..FixtureProcess::default() });
+        let found = read_sockets(7, &world);
+        assert!(matches!(found[&12], Socket::Inet { .. }));
+        assert_eq!(found[&14], Socket::Unix(Some("/tmp/x".to_owned())));
+        assert_eq!(found[&15], Socket::Unix(None), "which of the two is true is not known");
+        assert_eq!(parse_unix("0: 2 0 0 1 01 7 / a "), Some((7, Some("/ a ".to_owned()))));
+        assert_eq!([parse_unix("0: 2 0 0 1 01"), parse_unix("")], [None, None]);
     }
 }

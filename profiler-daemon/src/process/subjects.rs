@@ -1,52 +1,66 @@
 //! Names of what threads wait for: files and processes are asked for while they can be, the rest names itself.
+//!
+//! A name is asked for once in each window and goes with it: an inode or a pid may be another's in the next.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::limits;
 use super::stat::ProcessStat;
 use super::{ProcFile, World};
 use crate::profile::{ProcessId, Subject};
 
-/// Names kept; beyond, those known so far are asked for again.
-const NAMES: usize = 16_384;
-
-/// The names of subjects, by who waited for them.
+/// Asks for names, within a limit of time.
 #[derive(Debug, Default)]
 pub struct Subjects {
-    names: Mutex<Names>,
+    spent: Mutex<Spent>,
 }
 
-/// Who waited for what, and what that is called.
-type Names = HashMap<(ProcessId, Subject), Option<Arc<str>>>;
+/// What was spent on names since a moment.
+#[derive(Debug, Default)]
+struct Spent {
+    since: Option<Instant>,
+    time: Duration,
+}
 
 impl Subjects {
-    /// Asks for the name of what a process waits for, if that has to be done now.
-    pub fn observe(&self, process: ProcessId, subject: Subject, world: &dyn World) {
+    /// The name of what a process waits for, if it has to be asked for, can be, and there is time for it. Untrusted text.
+    pub fn ask(&self, process: ProcessId, subject: Subject, world: &dyn World) -> Option<Arc<str>> {
         if !matches!(subject, Subject::File { .. } | Subject::Process(_)) {
-            return;
+            return None;
         }
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.contains_key(&(process, subject)) {
-            return;
+        let begun = Instant::now();
+        if !self.spent().has_room(begun) {
+            return None;
         }
-        if names.len() >= NAMES {
-            names.clear();
-        }
-        names.insert((process, subject), ask(process, subject, world));
+        let name = ask(process, subject, world);
+        self.spent().time += begun.elapsed();
+        name
     }
 
-    /// The name of what a process waited for; `None` if it is not known. Untrusted text.
-    pub fn name(&self, process: ProcessId, subject: Subject) -> Option<Arc<str>> {
-        match subject {
-            Subject::Address(address) => Some(with_service(address).into()),
-            Subject::Port(port) => Some(format!("port {port}").into()),
-            Subject::Lock(address) => Some(format!("{address:#x}").into()),
-            Subject::File { .. } | Subject::Process(_) => {
-                let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-                names.get(&(process, subject)).cloned().flatten()
-            }
+    fn spent(&self) -> std::sync::MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spent {
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= limits::SUBJECTS_INTERVAL) {
+            *self = Self { since: Some(now), time: Duration::ZERO };
         }
+        self.time < limits::SUBJECTS_TIME
+    }
+}
+
+/// What a process waited for is called; `asked` is the name that was asked for, if there is one. Untrusted text.
+pub fn subject_name(subject: Subject, asked: Option<&Arc<str>>) -> Option<Arc<str>> {
+    match subject {
+        Subject::Address(address) => Some(asked.cloned().unwrap_or_else(|| with_service(address).into())),
+        Subject::Port(port) => Some(format!("port {port}").into()),
+        Subject::Lock(address) => Some(format!("{address:#x}").into()),
+        Subject::File { .. } => asked.cloned(),
+        Subject::Process(pid) => Some(asked.cloned().unwrap_or_else(|| format!("pid {pid}").into())),
     }
 }
 
@@ -57,8 +71,8 @@ fn ask(process: ProcessId, subject: Subject, world: &dyn World) -> Option<Arc<st
             (file.inode == inode).then(|| file.path.to_string_lossy().into())
         }
         Subject::Process(pid) => {
-            let stat = world.read(pid, ProcFile::Stat).ok().and_then(|text| ProcessStat::parse(&text));
-            Some(stat.map_or_else(|| format!("pid {pid}"), |stat| format!("{} (pid {pid})", stat.comm)).into())
+            let stat = ProcessStat::parse(&world.read(pid, ProcFile::Stat).ok()?)?;
+            Some(format!("{} (pid {pid})", stat.comm).into())
         }
         _ => None,
     }
@@ -115,8 +129,27 @@ mod tests {
             (Subject::Process(8), Some("pid 8")),
             (Subject::File { inode: 1, descriptor: 3 }, None),
         ] {
-            subjects.observe(WAITER, subject, &world);
-            assert_eq!(subjects.name(WAITER, subject).as_deref(), name, "{subject:?}");
+            let asked = subjects.ask(WAITER, subject, &world);
+            assert_eq!(subject_name(subject, asked.as_ref()).as_deref(), name, "{subject:?}");
         }
+    }
+
+    #[test]
+    fn a_pid_that_is_reused_has_the_name_of_its_process_now() {
+        let (world, subjects) = (FixtureWorld::default(), Subjects::default());
+        for comm in ["first", "second"] {
+            world.insert(7, FixtureProcess { comm: comm.into(), ..FixtureProcess::default() });
+            let name = subjects.ask(WAITER, Subject::Process(7), &world);
+            assert_eq!(name.as_deref(), Some(format!("{comm} (pid 7)").as_str()));
+        }
+    }
+
+    #[test]
+    fn asking_ends_when_its_time_is_over_and_goes_on_in_the_next_interval() {
+        let (begun, mut spent) = (Instant::now(), Spent::default());
+        assert!(spent.has_room(begun));
+        spent.time = limits::SUBJECTS_TIME;
+        assert!(!spent.has_room(begun) && !spent.has_room(begun + limits::SUBJECTS_INTERVAL / 2));
+        assert!(spent.has_room(begun + limits::SUBJECTS_INTERVAL));
     }
 }

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use rustix::fs::FileType;
 
 use super::limits;
-use super::maps::Mapping;
+use super::maps::{Mapping, mapped_devices};
 use super::mounts::Mounts;
 use crate::sys::identity::Reader;
 use crate::sys::openat2::{self, Device, Found, Links};
@@ -131,7 +131,8 @@ pub trait World: Send + Sync {
     fn canonical_path(&self, path: &Path) -> io::Result<PathBuf>;
     /// The file systems the process can reach.
     fn mounts(&self, pid: u32) -> io::Result<Mounts>;
-    /// Fills `to` with the memory of the process from `address` on; an error if not all of it can be read.
+    /// Fills `to` with the memory of the process from `address` on; an error if not all of it can be read, asks no server of a
+    /// file, and waits only so long for a process that provides it.
     fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()>;
     /// Opens the regular file a mapping of the process shows, even if it was unlinked; asks no server if the mapping's device
     /// is local.
@@ -202,7 +203,18 @@ impl World for ProcWorld {
     }
 
     fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()> {
-        process_memory::read_exact(pid, address, to)
+        if let Some(read) = process_memory::read_present(pid, address, to) {
+            return read;
+        }
+        let end = address.saturating_add(to.len() as u64);
+        let devices = mapped_devices(&self.read(pid, ProcFile::Maps)?, address, end);
+        if !devices.is_empty() {
+            let mounts = self.mounts(pid)?;
+            if !devices.iter().all(|device| mounts.is_device_local(*device)) {
+                return Err(with_a_server());
+            }
+        }
+        process_memory::read_aside(pid, address, to)
     }
 
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
@@ -223,8 +235,9 @@ impl World for ProcWorld {
     /// Asks the file itself nothing, whose server may not answer. Before Linux 5.14 the kernel does not tell the inode.
     fn open_file(&self, pid: u32, descriptor: u32) -> io::Result<OpenFile> {
         let path = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))?;
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))?;
-        let inode = info.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok());
+        let info = read_text(&format!("/proc/{pid}/fdinfo/{descriptor}"), limits::FDINFO_BYTES)?;
+        let inode = String::from_utf8_lossy(&info);
+        let inode = inode.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok());
         Ok(OpenFile { inode: inode.ok_or(io::ErrorKind::Unsupported)?, path })
     }
 

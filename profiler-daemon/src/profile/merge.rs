@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::{LoopWaits, Profile, Sample, Stack, State, Task, TaskTotals, WaitClass, WaitLengths};
+use super::{LengthEstimate, LoopWaits, Profile, Sample, Stack, State, Task, TaskTotals, WaitClass, WaitLengths};
 
 /// Merges windows in order. The CPU period is that of the last window that has any.
 pub fn merge_profiles<'a>(windows: impl IntoIterator<Item = &'a Profile>) -> Profile {
@@ -79,6 +79,7 @@ impl Merger {
                 known.weight_ns += sample.weight_ns;
                 known.count += sample.count;
                 known.variance_ns2 += sample.variance_ns2;
+                LengthEstimate::merge(&mut known.lengths, sample.lengths.as_deref());
             }
             None => {
                 self.samples.insert(key, self.profile.samples.len());
@@ -151,7 +152,8 @@ mod tests {
 
     fn waiting(tids: &[u32], count: u64, weight_ns: u64, function: &'static str) -> Profile {
         let state = State::Wait(WaitClass::Sync);
-        let sample = |task| Sample { task, state, idle: false, stack: 0, weight_ns, count, variance_ns2: 0.0 };
+        let sample =
+            |task| Sample { task, state, idle: false, stack: 0, weight_ns, count, variance_ns2: 0.0, lengths: None };
         Profile {
             tasks: tids.iter().map(|tid| task(*tid)).collect(),
             stacks: vec![Stack::new(vec![Arc::new(Frame::marker(function))])],

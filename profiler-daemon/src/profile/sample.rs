@@ -1,6 +1,6 @@
 //! An estimate: how long one task was in one state on one stack.
 
-use super::State;
+use super::{LengthEstimate, State};
 
 /// All captures of one task in one state on one stack, added up.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,4 +19,6 @@ pub struct Sample {
     pub count: u64,
     /// The variance of `weight_ns`, in square nanoseconds.
     pub variance_ns2: f64,
+    /// Of a wait, how long those were that ended here.
+    pub lengths: Option<Box<LengthEstimate>>,
 }

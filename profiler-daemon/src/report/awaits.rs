@@ -68,9 +68,11 @@ fn split_entry(entry: &Entry, waits: &LoopWaits, split: &mut Vec<Entry>) {
         return split.push(entry.clone());
     }
     let counts = apportion(&parts, entry.count);
+    // The loop's waits are counted once, however many places share them.
+    let mut captures_of = entry.captures_of;
     for ((awaits, ns), count) in stacks.into_iter().zip(parts).zip(counts).filter(|((_, ns), _)| *ns > 0) {
-        let variance_ns2 = variance_of_part(entry, ns, waits.looks);
-        split.push(Entry { awaits, ns, count, variance_ns2, ..entry.clone() });
+        let (variance_ns2, captures_of) = (variance_of_part(entry, ns, waits.looks), captures_of.take());
+        split.push(Entry { awaits, ns, count, variance_ns2, captures_of, ..entry.clone() });
     }
 }
 
@@ -87,7 +89,8 @@ mod tests {
     const POLL: State = State::Wait(WaitClass::Poll);
 
     fn entry(detail: Option<&'static str>, idle: bool, ns: u64) -> Entry {
-        Entry { task: 3, state: POLL, idle, detail, stack: Some(0), ns, count: 10, variance_ns2: 0.0, awaits: None }
+        let (stack, captures_of) = (Some(0), Some(7));
+        Entry { task: 3, state: POLL, idle, detail, stack, ns, count: 10, variance_ns2: 0.0, captures_of, awaits: None }
     }
 
     fn waits(detail: &'static str, empty_ns: u64, awaits: &[(u32, u64)]) -> LoopWaits {

@@ -33,7 +33,7 @@ pub struct BreakdownQuery {
 }
 
 /// The order of the rows; the longest time first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum BreakdownSort {
     /// Computing, queueing and waiting, but not idling.
     #[default]
@@ -96,7 +96,7 @@ pub struct BreakdownRow {
 }
 
 /// Thread-nanoseconds by state: `wall_ns` = `cpu_ns` + `runq_ns` + `throttled_ns` + `steal_ns` + the sum of `wait_ns`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct Books {
     /// How many threads were accounted, ended ones included.
     pub threads: usize,
@@ -411,6 +411,7 @@ mod tests {
             weight_ns,
             count: 1,
             variance_ns2: 0.0,
+            lengths: None,
         };
         Profile {
             tasks: vec![task(7, 7, "web"), task(7, 8, "web"), task(9, 9, "cron")],

@@ -67,6 +67,8 @@ pub struct Entry {
     /// Of time an event loop waited that is charged to a task of it: where that awaits something, an index into
     /// [`Profile::stacks`]. Attributed by looks, not measured; `stack` is where the loop waited.
     pub awaits: Option<u32>,
+    /// If there are captures, the index into [`Profile::samples`] of the one they stand behind.
+    pub captures_of: Option<u32>,
 }
 
 impl Entry {
@@ -221,6 +223,8 @@ fn collect_strata(profile: &Profile, totals: &[TaskTotals]) -> BTreeMap<(u32, St
 /// A part of a sample on its way to a task.
 struct Share<'a> {
     sample: &'a Sample,
+    /// Its index.
+    at: u32,
     ns: u64,
     /// What one nanosecond of the share carries of the sample's variance.
     variance_per_ns: f64,
@@ -238,6 +242,7 @@ impl Share<'_> {
             detail: None,
             stack: Some(self.sample.stack),
             ns,
+            captures_of: (self.count > 0).then_some(self.at),
             count: std::mem::take(&mut self.count),
             variance_ns2: self.variance_per_ns * ns as f64,
             awaits: None,
@@ -267,7 +272,7 @@ impl Pool {
             let ns = scaled.next().expect("there is one scaled weight per sample");
             let factor = ns as f64 / sample.weight_ns as f64;
             let variance_per_ns = sample.variance_ns2 * factor * factor / (ns.max(1) as f64);
-            Share { sample, ns, variance_per_ns, count: sample.count }
+            Share { sample, at: *at as u32, ns, variance_per_ns, count: sample.count }
         };
         self.strata.iter().map(|stratum| stratum.samples.iter().map(&mut share).collect()).collect()
     }
@@ -337,7 +342,18 @@ fn residual(profile: &Profile, task: u32, state: State, ns: u64) -> Entry {
         State::OnCpu(_) if profile.tasks[task as usize].kernel => State::OnCpu(CodeKind::Kernel),
         _ => state,
     };
-    Entry { task, state, idle: false, detail: None, stack: None, ns, count: 0, variance_ns2: 0.0, awaits: None }
+    Entry {
+        task,
+        state,
+        idle: false,
+        detail: None,
+        stack: None,
+        ns,
+        count: 0,
+        variance_ns2: 0.0,
+        captures_of: None,
+        awaits: None,
+    }
 }
 
 /// Marks as much of a task's unsampled waits idle as its exact idle time exceeds its idle samples.
@@ -391,7 +407,7 @@ mod tests {
 
     fn sample(task: u32, state: State, stack: u32, weight_ns: u64, count: u64) -> Sample {
         let variance_ns2 = (weight_ns as f64) * T as f64;
-        Sample { task, state, idle: false, stack, weight_ns, count, variance_ns2 }
+        Sample { task, state, idle: false, stack, weight_ns, count, variance_ns2, lengths: None }
     }
 
     fn profile(tasks: u32, samples: Vec<Sample>, totals: Vec<TaskTotals>) -> Profile {

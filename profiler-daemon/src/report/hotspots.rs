@@ -22,6 +22,7 @@ use super::cpu_leaf::CpuLeafNs;
 use super::span::Span;
 use super::table::{duration, loss_counts};
 use super::wait_details::{WaitDetails, label};
+use super::wait_lengths::{Histogram, WaitLengthStats};
 use super::wait_period::WaitPeriod;
 use super::wakers::{Wakers, WokenBy};
 use super::{Filter, ReportError};
@@ -261,6 +262,10 @@ pub struct HotspotRow {
     /// Of a row of waits, the function that waited longest; `file`, `line` and `code` are its own. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
+    /// Of a row of waits, how long those were that ended: estimates, for which captures stand. A wait of at least T counts once,
+    /// a shorter one for as many as its capture stands for. Waits that go on do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_lengths: Option<WaitLengthStats>,
     /// The time in the columns of Scalene, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scalene: Option<ScaleneRow>,
@@ -406,6 +411,8 @@ struct RowSum<'a> {
     lines: BTreeMap<u32, LineSum<'a>>,
     places: HashMap<RowKey, (u64, &'a Frame)>,
     wakers: Wakers<'a>,
+    /// How long the waits were, in a row of waits.
+    lengths: Option<Box<Histogram>>,
     idle_ns: u64,
     attributed_ns: u64,
     samples: u64,
@@ -447,6 +454,7 @@ impl<'a> RowSum<'a> {
             lines,
             places,
             wakers,
+            lengths: None,
             idle_ns: 0,
             attributed_ns: 0,
             samples: 0,
@@ -506,6 +514,7 @@ impl<'a> RowSum<'a> {
             waits_for: self.key.subject.map(|subject| subject.to_string()),
             woken_by: self.wakers.longest(),
             waits_in: place.map(|(key, _)| key.function.to_string()),
+            wait_lengths: self.lengths.and_then(|lengths| lengths.told()),
             scalene: None,
         }
     }
@@ -578,7 +587,8 @@ impl<'a> Charger<'a> {
         if !self.path_allows(entry) {
             return;
         }
-        let stack = entry.stack.map(|stack| &self.profile.stacks[stack as usize]);
+        let profile = self.profile;
+        let stack = entry.stack.map(|stack| &profile.stacks[stack as usize]);
         let is_attributed = entry.awaits.is_some();
         let detail = entry.detail.map_or_else(|| class.name().to_owned(), |detail| label(class, detail, is_attributed));
         let subject = stack.and_then(|stack| stack.subject.clone());
@@ -587,8 +597,12 @@ impl<'a> Charger<'a> {
         let row = &mut self.sums.rows[row];
         row.add(entry, None, None);
         row.wakers.add(entry, stack);
+        let lengths = entry.captures_of.and_then(|at| profile.samples[at as usize].lengths.as_deref());
+        if let Some(lengths) = lengths {
+            row.lengths.get_or_insert_default().add(lengths);
+        }
         let rule = self.query.rule;
-        let place = match entry.awaits.map(|stack| &self.profile.stacks[stack as usize]) {
+        let place = match entry.awaits.map(|stack| &profile.stacks[stack as usize]) {
             Some(place) => rule.charge_await(place).ok(),
             None => stack.and_then(|stack| rule.charge(stack).ok()),
         };
@@ -711,7 +725,7 @@ fn task_key(task: &Task, by: RowKind) -> RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Sample, Stack, TaskTotals, WaitClass, WaitDetail};
+    use crate::profile::{LengthEstimate, Sample, Stack, TaskTotals, WaitClass, WaitDetail};
 
     const NET: State = State::Wait(WaitClass::Net);
     const PYTHON: State = State::OnCpu(CodeKind::Python);
@@ -733,7 +747,7 @@ mod tests {
     }
 
     fn sample(state: State, stack: u32, weight_ns: u64) -> Sample {
-        Sample { task: 0, state, idle: false, stack, weight_ns, count: 1, variance_ns2: 9.0 }
+        Sample { task: 0, state, idle: false, stack, weight_ns, count: 1, variance_ns2: 9.0, lengths: None }
     }
 
     /// One thread: `outer` calls itself and `inner`, which calls into a library; 100 ns are unsampled, 7 are steal.
@@ -816,6 +830,10 @@ mod tests {
         let subject = Some("10.0.0.5:5432 (postgresql)".into());
         profile.stacks[1] = profile.stacks[1].clone().with_wait(detail("receive", false)).with_subject(subject);
         profile.stacks[3] = profile.stacks[3].clone().with_wait(detail("request", true));
+        for sample in profile.samples.iter_mut().filter(|sample| sample.stack == 1) {
+            let count = if sample.idle { 99.0 } else { 1.0 };
+            sample.lengths = Some(Box::new(LengthEstimate::of(if sample.idle { 5_000 } else { 2_000_000_000 }, count)));
+        }
         let filter = Filter { show_idle: true, ..Filter::default() };
         let query = HotspotQuery { by: RowKind::Wait, filter, ..HotspotQuery::default() };
         let report = hotspots(&profile, &query);
@@ -827,6 +845,10 @@ mod tests {
         assert_eq!((report.rows[0].waits_in.as_deref(), report.rows[0].line), (Some("outer"), Some(12)));
         assert_eq!((report.total_ns, report.selection.total_ns), (1650, 2157));
         assert!(report.text().contains("net/request, idle"));
+        let lengths = report.rows[0].wait_lengths.unwrap();
+        assert_eq!((lengths.count, lengths.longest_ns), (100, 2_000_000_000));
+        assert!((4_096..8_192).contains(&lengths.p50_ns) && lengths.p99_ns >= lengths.p90_ns, "{lengths:?}");
+        assert_eq!((report.rows[1].wait_lengths, report.rows[2].wait_lengths), (None, None));
     }
 
     #[test]

@@ -47,7 +47,18 @@ mod tests {
 
     fn entry(detail: Option<&'static str>, ns: u64) -> Entry {
         let state = State::Wait(WaitClass::Lock);
-        Entry { task: 0, state, idle: false, detail, stack: None, ns, count: 1, variance_ns2: 0.0, awaits: None }
+        Entry {
+            task: 0,
+            state,
+            idle: false,
+            detail,
+            stack: None,
+            ns,
+            count: 1,
+            variance_ns2: 0.0,
+            captures_of: None,
+            awaits: None,
+        }
     }
 
     #[test]

@@ -10,12 +10,12 @@ use profiler_common::wait_lengths::{BUCKETS, end_ns, least_ns};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::profile::{LengthCounts, Profile, WaitClass};
+use crate::profile::{LengthCounts, LengthEstimate, Profile, WaitClass};
 
-/// The waits of one class that ended.
+/// Waits that ended: of one class, which were counted, or of one row, for which captures stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct WaitLengthStats {
-    /// How many. Exact.
+    /// How many. Exact for a class; of a row an estimate.
     pub count: u64,
     /// The longest that is known.
     pub longest_ns: u64,
@@ -28,14 +28,15 @@ pub struct WaitLengthStats {
 }
 
 /// Waits of any number of tasks, by class; serialized as [`WaitLengthStats`] of the classes that have any.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct WaitLengthsByClass {
     classes: BTreeMap<&'static str, Histogram>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Histogram {
-    counts: [u64; BUCKETS],
+/// Waits by powers of two; whole numbers where they were counted, and not where captures stand for them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Histogram {
+    counts: [f64; BUCKETS],
     longest_ns: u64,
 }
 
@@ -52,7 +53,7 @@ impl WaitLengthsByClass {
     /// Adds waits of a class.
     pub fn add(&mut self, class: WaitClass, lengths: &LengthCounts) {
         let histogram = self.classes.entry(class.name()).or_default();
-        histogram.counts.iter_mut().zip(lengths.counts).for_each(|(count, more)| *count += u64::from(more));
+        histogram.counts.iter_mut().zip(lengths.counts).for_each(|(count, more)| *count += f64::from(more));
         histogram.longest_ns = histogram.longest_ns.max(lengths.longest_ns);
     }
 
@@ -78,22 +79,34 @@ impl Serialize for WaitLengthsByClass {
 }
 
 impl Histogram {
+    /// Adds the waits for which captures stand.
+    pub(super) fn add(&mut self, estimate: &LengthEstimate) {
+        estimate.counts().for_each(|(bucket, count)| self.counts[bucket] += count);
+        self.longest_ns = self.longest_ns.max(estimate.longest_ns);
+    }
+
+    /// What is told of them; `None` if there are none.
+    pub(super) fn told(&self) -> Option<WaitLengthStats> {
+        (self.longest_ns > 0).then(|| self.stats())
+    }
+
     fn stats(&self) -> WaitLengthStats {
-        let count = self.counts.iter().sum();
-        let [p50_ns, p90_ns, p99_ns] = [0.5, 0.9, 0.99].map(|part| self.percentile_ns(part * count as f64));
+        let count: f64 = self.counts.iter().sum();
+        let [p50_ns, p90_ns, p99_ns] = [0.5, 0.9, 0.99].map(|part| self.percentile_ns(part * count));
+        let count = count.round() as u64;
         WaitLengthStats { count, longest_ns: self.longest_ns, p50_ns, p90_ns, p99_ns }
     }
 
     /// The length that `rank` waits do not exceed.
     fn percentile_ns(&self, rank: f64) -> u64 {
         let mut below = 0.0;
-        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
             let (least, end) = (least_ns(bucket), end_ns(bucket).min(self.longest_ns).max(least_ns(bucket)));
-            let part = (rank - below) / *count as f64;
+            let part = (rank - below) / count;
             if part <= 1.0 {
                 return least + ((end - least) as f64 * part.max(0.0)) as u64;
             }
-            below += *count as f64;
+            below += count;
         }
         self.longest_ns
     }

@@ -81,8 +81,18 @@ mod tests {
         let stacks: Vec<Stack> = (0..LISTED as u32 + 5).map(|tid| woken(thread(tid))).collect();
         let (timer, unknown) = (woken(Waker::Timer), Stack::default());
         let (state, mut wakers) = (State::Wait(WaitClass::Lock), Wakers::default());
-        let entry =
-            |ns| Entry { task: 0, state, idle: false, detail: None, stack: Some(0), ns, count: 1, variance_ns2: 0.0 };
+        let entry = |ns| Entry {
+            task: 0,
+            state,
+            idle: false,
+            detail: None,
+            stack: Some(0),
+            ns,
+            count: 1,
+            variance_ns2: 0.0,
+            captures_of: None,
+            awaits: None,
+        };
         stacks.iter().for_each(|stack| wakers.add(&entry(10), Some(stack)));
         wakers.add(&entry(5), Some(&stacks[3]));
         wakers.add(&entry(99), Some(&timer));

@@ -134,6 +134,7 @@ fn own_bytes(window: &Profile) -> usize {
         + window.tasks.capacity() * size_of::<Arc<Task>>()
         + window.stacks.capacity() * size_of::<Stack>()
         + window.samples.capacity() * size_of::<Sample>()
+        + window.samples.iter().map(length_bytes).sum::<usize>()
         + window.totals.capacity() * size_of::<TaskTotals>()
         + window.wait_lengths.capacity() * size_of::<WaitLengths>()
         + window.loop_waits.iter().map(loop_bytes).sum::<usize>()
@@ -142,6 +143,10 @@ fn own_bytes(window: &Profile) -> usize {
 
 fn loop_bytes(waits: &LoopWaits) -> usize {
     size_of::<LoopWaits>() + waits.awaits.capacity() * size_of::<(u32, u64)>() + ALLOCATOR_OVERHEAD
+}
+
+fn length_bytes(sample: &Sample) -> usize {
+    sample.lengths.as_ref().map_or(0, |lengths| lengths.bytes() + 2 * ALLOCATOR_OVERHEAD)
 }
 
 fn stack_bytes(stack: &Stack) -> usize {

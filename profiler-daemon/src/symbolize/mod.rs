@@ -31,10 +31,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::aggregate::{RawLoop, RawSample, RawStack, RawState, RawWindow};
-use crate::process::{Image, Registry, World};
+use crate::process::{Image, Registry, World, subject_name};
 use crate::profile::{
-    CodeKind, Frame, FrameKind, ImageId, LoopWaits, LossReason, NamedWaker, ProcessId, Profile, Reason, Sample, Stack,
-    State, Task, ThreadId, WaitClass, WaitDetail, Waker,
+    CodeKind, Frame, FrameKind, ImageId, LengthEstimate, LoopWaits, LossReason, NamedWaker, ProcessId, Profile, Reason,
+    Sample, Stack, State, Task, ThreadId, WaitClass, WaitDetail, Waker,
 };
 use crate::runtime::{Runtimes, waits};
 use code_kind::code_kind;
@@ -120,7 +120,8 @@ impl Symbolizer {
             if let Some(holder) = stack.lock_holder {
                 frames.insert(0, self.lock_marker(stack.image, holder, &names));
             }
-            let subject = stack.reason.subject.and_then(|of| registry.subjects().name(stack.image.process, of));
+            let process = stack.image.process;
+            let subject = stack.reason.subject.and_then(|of| subject_name(of, window.subjects.get(&(process, of))));
             let named = |waker: Waker| registry.wakers().name(waker);
             let waker =
                 stack.reason.waker.map(|waker| wakers.entry(waker).or_insert_with(|| Arc::new(named(waker))).clone());
@@ -178,8 +179,14 @@ impl Symbolizer {
         }
     }
 
-    /// Names stacks that belong to no window, under the same conditions.
-    pub fn name_stacks(&mut self, stacks: &[RawStack], registry: &Registry, world: &dyn World) -> Vec<Stack> {
+    /// Names stacks that belong to no window, under the same conditions, by what is known of their processes.
+    pub fn name_stacks(
+        &mut self,
+        stacks: &[RawStack],
+        (registry, runtimes): (&Registry, &Arc<Runtimes>),
+        world: &dyn World,
+    ) -> Vec<Stack> {
+        let own = std::mem::replace(&mut self.runtimes, runtimes.clone());
         let task_names = TaskNames::of(stacks, &self.runtimes.python);
         let mut name = |stack: &RawStack| {
             let (frames, _) = self.resolve_stack(stack, false, &task_names, registry, world);
@@ -187,6 +194,7 @@ impl Symbolizer {
             Stack::new(frames).with_wait(wait)
         };
         let named = stacks.iter().map(&mut name).collect();
+        self.runtimes = own;
         if let Some(sources) = &mut self.sources {
             sources.end_window();
         }
@@ -233,7 +241,7 @@ impl Symbolizer {
 /// Whom or what a wait is for, and who ended it.
 type Others = (Option<Arc<str>>, Option<Arc<NamedWaker>>);
 
-/// The frames of a stack, what its wait is, and the others of it.
+/// The frames of a stack, what its wait is as the stack will have it, and the others of it.
 type StackKey = (Vec<*const Frame>, Option<WaitDetail>, Others);
 
 /// The distinct stacks of a window, and what became of each raw one.
@@ -271,9 +279,9 @@ impl StackBook {
     fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>, others: Others) {
         let code = code_kind(&frames, image);
         let addresses = frames.iter().map(Arc::as_ptr).collect();
-        let key = (addresses, raw.reason.detail, others.clone());
+        let wait = wait_detail(&frames, raw);
+        let key = (addresses, wait, others.clone());
         let stack = *self.known.entry(key).or_insert_with(|| {
-            let wait = wait_detail(&frames, raw);
             self.stacks.push(Stack::new(frames).with_wait(wait).with_subject(others.0).with_waker(others.1));
             (self.stacks.len() - 1) as u32
         });
@@ -288,7 +296,7 @@ impl StackBook {
 
     /// Adds where a task awaits something. Returns the index of the stack.
     fn add_place(&mut self, frames: Vec<Arc<Frame>>) -> u32 {
-        let key = (frames.iter().map(Arc::as_ptr).collect(), None, None);
+        let key = (frames.iter().map(Arc::as_ptr).collect(), None, (None, None));
         *self.known.entry(key).or_insert_with(|| {
             self.stacks.push(Stack::new(frames));
             (self.stacks.len() - 1) as u32
@@ -327,15 +335,16 @@ fn add_sample(
     entry: StackEntry,
 ) {
     let state = state_of(raw.state, entry.code);
-    let RawSample { task, idle, weight_ns, count, variance_ns2, .. } = raw;
+    let RawSample { task, idle, weight_ns, count, variance_ns2, lengths, .. } = raw;
     let at = *known.entry((task, state, idle, entry.stack)).or_insert(samples.len());
     match samples.get_mut(at) {
         Some(sample) => {
             sample.weight_ns += weight_ns;
             sample.count += count;
             sample.variance_ns2 += variance_ns2;
+            LengthEstimate::merge(&mut sample.lengths, lengths.as_deref());
         }
-        None => samples.push(Sample { task, state, idle, stack: entry.stack, weight_ns, count, variance_ns2 }),
+        None => samples.push(Sample { task, state, idle, stack: entry.stack, weight_ns, count, variance_ns2, lengths }),
     }
 }
 

@@ -42,7 +42,8 @@ fn task(process: ProcessId, kernel: bool) -> Arc<Task> {
 }
 
 fn window(stack: RawStack, state: RawState, kernel_task: bool) -> RawWindow {
-    let sample = RawSample { task: 0, state, idle: false, stack: 0, weight_ns: 5, count: 2, variance_ns2: 1.0 };
+    let sample =
+        RawSample { task: 0, state, idle: false, stack: 0, weight_ns: 5, count: 2, variance_ns2: 1.0, lengths: None };
     RawWindow {
         tasks: vec![task(stack.image.process, kernel_task)],
         stacks: vec![stack],

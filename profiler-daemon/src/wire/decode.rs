@@ -55,7 +55,7 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         python_thread: (header.python_thread != 0).then_some(header.python_thread),
         collecting: header.flags & FLAG_COLLECTING != 0,
         code_ns: header.code_ns,
-        reason: decode_reason(&header.reason),
+        reason: decode_reason(&header.reason, WaitClass::from_number(header.class)),
         lock_holder: (header.flags & FLAG_INTERPRETER_LOCK != 0).then_some(header.lock_holder),
         python_ending: decode_python_ending(header.python_stop),
         tasks: &room.tasks,
@@ -135,7 +135,9 @@ fn decode_cause(header: &StackHeader) -> OffCpuCause {
     }
 }
 
-fn decode_reason(reason: &record::WaitReason) -> WaitReason {
+/// The subject is that of the system call. In a page fault, in the kernel's own locks, and while it is stopped, a thread waits
+/// within the call for something else; and for a disk, only if it is a file.
+fn decode_reason(reason: &record::WaitReason, class: WaitClass) -> WaitReason {
     let address = Ipv6Addr::from(reason.address).to_canonical();
     let subject = match reason.subject {
         subject::ADDRESS => Some(Subject::Address((address, reason.port).into())),
@@ -145,6 +147,11 @@ fn decode_reason(reason: &record::WaitReason) -> WaitReason {
         subject::LOCK => Some(Subject::Lock(reason.object)),
         _ => None,
     };
+    let subject = subject.filter(|subject| match class {
+        WaitClass::Fault | WaitClass::Kernel | WaitClass::Other => false,
+        WaitClass::Disk => matches!(subject, Subject::File { .. }),
+        _ => true,
+    });
     WaitReason { detail: WaitDetail::from_number(reason.detail), subject, waker: decode_waker(reason) }
 }
 
@@ -207,11 +214,12 @@ pub fn decode_snapshot(record: &Snapshot, lengths: &Lengths) -> Account {
 
 fn decode_wait(record: &Snapshot) -> Option<WaitInProgress> {
     let waits_for = u8::try_from(record.waits_for).ok().filter(|account| account::is_wait(*account))?;
+    let class = WaitClass::from_number(waits_for);
     (record.waits_since_ns != 0).then_some(WaitInProgress {
-        class: WaitClass::from_number(waits_for),
+        class,
         since_ns: record.waits_since_ns,
         thread_pointer: record.thread_pointer,
-        reason: decode_reason(&record.reason),
+        reason: decode_reason(&record.reason, class),
         kept: record.kept,
     })
 }
@@ -338,11 +346,26 @@ mod tests {
         let detail = profiler_common::wait_detail::NET_RECEIVE;
         let none = record::WaitReason::NONE;
         let peer = record::WaitReason { address: mapped, port: 6379, subject: subject::ADDRESS, detail, ..none };
-        let reason = decode_reason(&peer);
+        let reason = decode_reason(&peer, WaitClass::Net);
         assert_eq!(reason.subject, Some(Subject::Address("10.0.0.5:6379".parse().unwrap())));
         assert_eq!(reason.detail.map(|detail| detail.label()).as_deref(), Some("net/receive"));
         let unknown = record::WaitReason { subject: 99, detail: 255, ..none };
-        assert_eq!((decode_reason(&none), decode_reason(&unknown)), (WaitReason::default(), WaitReason::default()));
+        for told in [none, unknown] {
+            assert_eq!(decode_reason(&told, WaitClass::Net), WaitReason::default());
+        }
+    }
+
+    #[test]
+    fn what_a_call_is_for_is_not_what_a_thread_waits_for_in_a_fault_or_a_lock_of_the_kernel_or_while_it_is_stopped() {
+        let none = record::WaitReason::NONE;
+        let port = record::WaitReason { port: 80, subject: subject::PORT, ..none };
+        let file = record::WaitReason { object: 5, number: 3, subject: subject::FILE, ..none };
+        let is_for = |reason, class| decode_reason(reason, class).subject.is_some();
+        for class in [WaitClass::Fault, WaitClass::Kernel, WaitClass::Other] {
+            assert!(!is_for(&port, class) && !is_for(&file, class), "{class:?}");
+        }
+        assert!(is_for(&file, WaitClass::Disk) && !is_for(&port, WaitClass::Disk), "`sendfile` reads the file");
+        assert!(is_for(&file, WaitClass::Lock) && is_for(&port, WaitClass::Net) && is_for(&port, WaitClass::Poll));
     }
 
     #[test]
@@ -377,7 +400,7 @@ mod tests {
             (waker::pack_context(15), 0, 0, None),
         ] {
             let reason = record::WaitReason { waker: word, waker_ports, ports, ..none };
-            assert_eq!(decode_reason(&reason).waker, expected, "{word:#x}");
+            assert_eq!(decode_reason(&reason, WaitClass::Net).waker, expected, "{word:#x}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use profiler_daemon::profile::{
-    CodeKind, Frame, FrameKind, LossReason, Name, ProcessId, Profile, Reason, Sample, SourceLine, Stack, State, Task,
-    TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
+    CodeKind, Frame, FrameKind, LengthEstimate, LossReason, Name, ProcessId, Profile, Reason, Sample, SourceLine,
+    Stack, State, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
 };
 
 const MS: u64 = 1_000_000;
@@ -233,7 +233,10 @@ impl Builder {
         self.profile.stacks.push(stack);
         let variance_ns2 = count as f64 * (T as f64).powi(2) / 2.0;
         let weight_ns = count * T;
-        self.profile.samples.push(Sample { task, state, idle: false, stack: at, weight_ns, count, variance_ns2 });
+        let ended = || Box::new(LengthEstimate::of(T, count as f64));
+        let lengths = matches!(state, State::Wait(_)).then(ended);
+        let sample = Sample { task, state, idle: false, stack: at, weight_ns, count, variance_ns2, lengths };
+        self.profile.samples.push(sample);
     }
 
     fn idle(&mut self, task: u32, state: State, stack: Stack, count: u64) {

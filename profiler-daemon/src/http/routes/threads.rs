@@ -28,6 +28,6 @@ pub(super) async fn threads(State(state): State<AppState>, form: Form, mut pairs
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "write which process: /api/v1/threads?pid=N"));
     };
     let pid = parse_number("pid", &pid, 1..=i32::MAX as u32)?;
-    let answer = state.ask(move |daemon| Ok(crate::report::threads::threads(&daemon.threads(pid)?))).await?;
+    let answer = state.ask_in_turn(move |daemon| Ok(crate::report::threads::threads(&daemon.threads(pid)?))).await?;
     Ok(form.answer(&answer, || answer.text()))
 }

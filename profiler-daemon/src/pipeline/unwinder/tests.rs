@@ -181,6 +181,8 @@ fn shared() -> Shared {
         ring: Mutex::new(Ring::new(Duration::from_secs(60), 1 << 20)),
         registry: Registry::new(),
         runtimes: Arc::new(Runtimes::default()),
+        asked: Arc::default(),
+        stopping: Default::default(),
         clock: SteadyClock::start(),
         windows: Default::default(),
         history_bytes: Default::default(),

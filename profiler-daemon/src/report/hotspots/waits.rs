@@ -6,6 +6,7 @@ use crate::report::table::{Table, duration, percent};
 
 pub(super) fn table(report: &Hotspots) -> String {
     let mut table = Table::default().right("Total").right("±").right("Time").right("Captures");
+    table = table.right("p50").right("p99").right("Longest");
     table = table.left("Wait").left("For").left("Woken by").left("Mostly at").left("Code");
     for row in &report.rows {
         let [total, error] = [row.total_ns, row.stderr_ns].map(|ns| percent(ns, report.selection.total_ns));
@@ -14,12 +15,16 @@ pub(super) fn table(report: &Hotspots) -> String {
             (Some(function), ..) => function.clone(),
             _ => String::new(),
         };
+        let lengths = row.wait_lengths.unwrap_or_default();
         let idle = if row.idle_ns > 0 { format!("{}, idle", row.function) } else { row.function.clone() };
         table.row(vec![
             total,
             error,
             duration(row.total_ns),
             row.samples.to_string(),
+            duration(lengths.p50_ns),
+            duration(lengths.p99_ns),
+            duration(lengths.longest_ns),
             escape_untrusted(&idle).into_owned(),
             escape_untrusted(row.waits_for.as_deref().unwrap_or_default()).into_owned(),
             escape_untrusted(&woken_by(row)).into_owned(),
