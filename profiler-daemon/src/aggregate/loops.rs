@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::RawStack;
-use super::limits::{LOOKS, LOOP_THREADS, LOOP_WAITS};
+use super::limits::{LOOK_PLACES, LOOKS, LOOP_THREADS, LOOP_WAITS};
 use super::window::TaskKey;
 use crate::profile::{AsyncEntry, Awaited, ImageId, ProcessId, ThreadId};
 
@@ -77,6 +77,8 @@ impl LoopWait {
 #[derive(Debug, Default)]
 pub(super) struct Loops {
     threads: HashMap<TaskKey, Loop>,
+    /// How many places their looks have.
+    places: usize,
 }
 
 #[derive(Debug, Default)]
@@ -102,9 +104,12 @@ impl Loops {
         if let Some(wait) = known.waits.iter().rev().find(|wait| wait.holds(&look)) {
             return Some((look, wait.clone()));
         }
-        if known.looks.len() == LOOKS {
-            known.looks.pop_front();
+        let is_over =
+            |looks: &VecDeque<Look>, places: usize| looks.len() >= LOOKS || places + look.pending.len() > LOOK_PLACES;
+        while is_over(&known.looks, self.places) {
+            self.places -= known.looks.pop_front()?.pending.len();
         }
+        self.places += look.pending.len();
         known.looks.push_back(look);
         None
     }
@@ -113,7 +118,9 @@ impl Loops {
     pub(super) fn add_wait(&mut self, key: TaskKey, wait: LoopWait) -> Vec<Look> {
         let Some(known) = self.threads.get_mut(&key) else { return Vec::new() };
         let over = known.looks.partition_point(|look| look.at_ns < wait.to_ns);
-        let found = known.looks.drain(..over).filter(|look| wait.holds(look)).collect();
+        let past: Vec<Look> = known.looks.drain(..over).collect();
+        self.places -= places_of(&past);
+        let found = past.into_iter().filter(|look| wait.holds(look)).collect();
         if known.waits.len() == LOOP_WAITS {
             known.waits.pop_front();
         }
@@ -123,8 +130,12 @@ impl Loops {
 
     /// Forgets a thread.
     pub(super) fn forget(&mut self, key: TaskKey) {
-        self.threads.remove(&key);
+        self.places -= self.threads.remove(&key).map_or(0, |known| places_of(&known.looks));
     }
+}
+
+fn places_of<'a>(looks: impl IntoIterator<Item = &'a Look>) -> usize {
+    looks.into_iter().map(|look| look.pending.len()).sum()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::RawLoop;
-use super::limits::{NAMED_PLACES, PLACES};
+use super::limits::{NAMED_PLACES, PLACES, WINDOW_PLACES};
 use super::loops::{Look, LoopWait, Pending};
 use crate::profile::{AsyncEntry, AsyncName, AsyncTask, ImageId};
 
@@ -13,6 +13,8 @@ use crate::profile::{AsyncEntry, AsyncName, AsyncTask, ImageId};
 #[derive(Debug, Default)]
 pub(super) struct Places {
     loops: IndexMap<(u32, &'static str), LoopPlaces>,
+    /// How many places there are in all.
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,8 @@ impl Places {
         let new = || LoopPlaces { image: look.image, stack, looks: 0, empty_ns: 0, places: IndexMap::new() };
         let known = self.loops.entry((task, wait.detail)).or_insert_with(new);
         known.looks += 1;
+        let before = known.places.len();
+        let most = PLACES.min(before + WINDOW_PLACES.saturating_sub(self.count));
         let weight_ns = wait.weight_of(look);
         let is_of = |kind| move |pending: &&Pending| pending.awaited == kind;
         let kind = wait.charged.iter().find(|kind| look.pending.iter().any(|pending| pending.awaited == **kind));
@@ -41,12 +45,13 @@ impl Places {
         for pending in charged {
             let part_ns = u64::try_from(u128::from(weight_ns) * u128::from(pending.tasks) / u128::from(tasks.max(1)));
             let part_ns = part_ns.unwrap_or(u64::MAX).min(left_ns);
-            if known.add(&pending.entries, part_ns) {
+            if known.add(&pending.entries, part_ns, most) {
                 left_ns -= part_ns;
             }
         }
         // Less than a nanosecond for each place is left if all were charged.
         known.empty_ns += if tasks > 0 && left_ns < tasks { 0 } else { left_ns };
+        self.count += known.places.len() - before;
     }
 
     /// What was found, as it stands.
@@ -65,14 +70,14 @@ impl Places {
 }
 
 impl LoopPlaces {
-    /// Whether there was room.
-    fn add(&mut self, entries: &Arc<[AsyncEntry]>, ns: u64) -> bool {
+    /// Whether there was room, where there may be so many.
+    fn add(&mut self, entries: &Arc<[AsyncEntry]>, ns: u64, most: usize) -> bool {
         if let Some(known_ns) = self.places.get_mut(entries) {
             *known_ns += ns;
             return true;
         }
         let entries = if self.places.len() < NAMED_PLACES { entries.clone() } else { without_names(entries) };
-        if self.places.len() >= PLACES && !self.places.contains_key(&entries) {
+        if self.places.len() >= most && !self.places.contains_key(&entries) {
             return false;
         }
         *self.places.entry(entries).or_default() += ns;

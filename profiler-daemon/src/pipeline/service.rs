@@ -106,8 +106,10 @@ impl Service {
         let to_reader = shared.clone();
         threads.start("sleepers", move || reader.run(&to_reader))?;
         let (awaits, looker) = awaits::awaits(settings.awaits);
-        let to_looker = shared.clone();
-        threads.start("awaits", move || looker.run(&to_looker))?;
+        if settings.awaits {
+            let to_looker = shared.clone();
+            threads.start("awaits", move || looker.run(&to_looker))?;
+        }
         let pipes = (receiver, waker.clone(), work);
         let collector =
             Collector::new((kernel, rings), settings, shared.clone(), (unwinding, waits, awaits), pipes).watched(watch);

@@ -4,6 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::{Installed, Running, detect_in, read_all, start};
+use crate::process::image::read_stat;
+use crate::process::stat::TICK_NS;
 use crate::process::{Image, ProcWorld, Registry};
 use crate::profile::{AsyncEntry, ImageId, ProcessId};
 use crate::runtime::limits;
@@ -56,10 +58,12 @@ fn look(child: &Running, python: &Python, image: &Image, pythons: &Pythons) -> (
 }
 
 fn check(child: &Running, told: &Told) {
-    let Ok(python) = detect_in(child)[0].found else { return };
+    let python = detect_in(child)[0].found.unwrap();
     let (registry, pythons) = (Registry::new(), Pythons::default());
-    let id = ImageId { process: ProcessId { pid: child.0.id(), start_ns: 0 }, exec_ns: 0 };
-    let Some(image) = registry.observe(id, &ProcWorld) else { return eprintln!("not observed") };
+    let pid = child.0.id();
+    let start_ns = read_stat(pid, &ProcWorld).unwrap().start_ticks * TICK_NS;
+    let id = ImageId { process: ProcessId { pid, start_ns }, exec_ns: 0 };
+    let image = registry.observe(id, &ProcWorld).unwrap();
     let (found, time) = look(child, &python, &image, &pythons);
     eprintln!("{}: {} tasks, {} pending: {time:?}", told.version, found.tasks, found.pending);
     assert_eq!((found.tasks, found.pending), (told.tasks, told.pending.len()), "{}", told.version);
