@@ -684,7 +684,7 @@ fn task_key(task: &Task, by: RowKind) -> RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Sample, Stack, TaskTotals, WaitClass, WaitDetail};
+    use crate::profile::{NamedWaker, Sample, Stack, TaskTotals, WaitClass, WaitDetail, Waker};
 
     const NET: State = State::Wait(WaitClass::Net);
     const PYTHON: State = State::OnCpu(CodeKind::Python);
@@ -788,6 +788,8 @@ mod tests {
         let detail = |name, idle| Some(WaitDetail { class: WaitClass::Net, name, idle });
         let subject = Some("10.0.0.5:5432 (postgresql)".into());
         profile.stacks[1] = profile.stacks[1].clone().with_wait(detail("receive", false)).with_subject(subject);
+        let waker = NamedWaker::nameless(Waker::Thread { pid: 9, tid: 10, over_network: true });
+        profile.stacks[1] = profile.stacks[1].clone().with_waker(Some(waker.into()));
         profile.stacks[3] = profile.stacks[3].clone().with_wait(detail("request", true));
         let filter = Filter { show_idle: true, ..Filter::default() };
         let query = HotspotQuery { by: RowKind::Wait, filter, ..HotspotQuery::default() };
@@ -800,6 +802,9 @@ mod tests {
         assert_eq!((report.rows[0].waits_in.as_deref(), report.rows[0].line), (Some("outer"), Some(12)));
         assert_eq!((report.total_ns, report.selection.total_ns), (1650, 2157));
         assert!(report.text().contains("net/request, idle"));
+        let woken = &report.rows[0].woken_by;
+        assert_eq!((woken.len(), woken[0].context, woken[0].tid, woken[0].ns), (1, "softirq", Some(10), 1500));
+        assert!(report.rows[1].woken_by.is_empty() && report.text().contains("pid 9 tid 10"));
     }
 
     #[test]
