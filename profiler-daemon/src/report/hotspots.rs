@@ -725,7 +725,7 @@ fn task_key(task: &Task, by: RowKind) -> RowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{LengthEstimate, Sample, Stack, TaskTotals, WaitClass, WaitDetail};
+    use crate::profile::{LengthEstimate, NamedWaker, Sample, Stack, TaskTotals, WaitClass, WaitDetail, Waker};
 
     const NET: State = State::Wait(WaitClass::Net);
     const PYTHON: State = State::OnCpu(CodeKind::Python);
@@ -829,6 +829,8 @@ mod tests {
         let detail = |name, idle| Some(WaitDetail { class: WaitClass::Net, name, idle });
         let subject = Some("10.0.0.5:5432 (postgresql)".into());
         profile.stacks[1] = profile.stacks[1].clone().with_wait(detail("receive", false)).with_subject(subject);
+        let waker = NamedWaker::nameless(Waker::Thread { pid: 9, tid: 10, over_network: true });
+        profile.stacks[1] = profile.stacks[1].clone().with_waker(Some(waker.into()));
         profile.stacks[3] = profile.stacks[3].clone().with_wait(detail("request", true));
         for sample in profile.samples.iter_mut().filter(|sample| sample.stack == 1) {
             let count = if sample.idle { 99.0 } else { 1.0 };
@@ -849,6 +851,9 @@ mod tests {
         assert_eq!((lengths.count, lengths.longest_ns), (100, 2_000_000_000));
         assert!((4_096..8_192).contains(&lengths.p50_ns) && lengths.p99_ns >= lengths.p90_ns, "{lengths:?}");
         assert_eq!((report.rows[1].wait_lengths, report.rows[2].wait_lengths), (None, None));
+        let woken = &report.rows[0].woken_by;
+        assert_eq!((woken.len(), woken[0].context, woken[0].tid, woken[0].ns), (1, "softirq", Some(10), 1500));
+        assert!(report.rows[1].woken_by.is_empty() && report.text().contains("pid 9 tid 10"));
     }
 
     #[test]

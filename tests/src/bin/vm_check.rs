@@ -9,7 +9,7 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use profiler_tests::ground_truth::{Run, class_checks, scheduler_checks};
 use profiler_tests::{Daemon, Workload};
 
@@ -45,8 +45,9 @@ fn check() -> Result<String> {
     ensure!(wrong.is_empty(), "wrong: {}", wrong.join(", "));
     ensure!(run.functions.rows.iter().any(|row| row.cpu_sum() > 0), "no function has CPU time");
     let stacks = check_stacks(&daemon, workload.pid())?;
+    let wakers = check_wakers(&daemon, workload.pid(), &run.helpers)?;
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
-    Ok(format!("{} {}, {} checks, {stacks}", text("variant"), text("switch_in"), checks.len()))
+    Ok(format!("{} {}, {} checks, {stacks}, {wakers}", text("variant"), text("switch_in"), checks.len()))
 }
 
 /// Every user stack must reach the outermost frame, and those of the phases must pass through `main`.
@@ -62,4 +63,26 @@ fn check_stacks(daemon: &Daemon, pid: u32) -> Result<String> {
         ensure!(folded.lines().any(passes), "no whole stack through phase {phase} in {folded}");
     }
     Ok(format!("{whole} distinct stacks whole, none cut"))
+}
+
+/// Sleeps are ended by timers, and what is received by the helper that sends it or by packets; by no other thread.
+fn check_wakers(daemon: &Daemon, pid: u32, helpers: &[u32]) -> Result<String> {
+    let answer = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&limit=1000&pid={pid}"))?;
+    let rows = answer["rows"].as_array().context("hotspots have no rows")?;
+    let woken_in = |class: &str| {
+        let of_class = rows.iter().filter(|row| row["function"].as_str().is_some_and(|name| name.starts_with(class)));
+        of_class.flat_map(|row| row["woken_by"].as_array().into_iter().flatten()).collect::<Vec<_>>()
+    };
+    let (sleeps, receptions) = (woken_in("sleep"), woken_in("net"));
+    ensure!(!sleeps.is_empty() && !receptions.is_empty(), "nobody is told to end waits: {answer}");
+    let strangers: Vec<_> = sleeps
+        .iter()
+        .filter(|waker| waker["context"] != "timer")
+        .chain(receptions.iter().filter(|waker| match waker["pid"].as_u64() {
+            Some(pid) => !helpers.iter().any(|helper| u64::from(*helper) == pid),
+            None => waker["context"] != "softirq",
+        }))
+        .collect();
+    ensure!(strangers.is_empty(), "wakers that cannot be: {strangers:?}");
+    Ok(format!("{} wakers right", sleeps.len() + receptions.len()))
 }
