@@ -406,6 +406,7 @@ async def serve_requests(listener, books):
         end_in_time()
 
     def end_in_time():
+        books.waits += 1
         if not books.runs():
             over.set()
 
@@ -424,6 +425,7 @@ async def ask_server(books, address):
     while books.runs():
         writer.write(b"x")
         await reader.read(10)
+        books.waits += 1
     writer.close()
     return address_text(address)
 
@@ -436,6 +438,7 @@ async def hand_off(books):
     loop = asyncio.get_running_loop()
     while books.runs():
         await loop.run_in_executor(None, time.sleep, PAUSE)
+        books.waits += 1
 
 
 def asyncio_executor(books, _):
@@ -445,6 +448,7 @@ def asyncio_executor(books, _):
 async def sleep_often(books):
     while books.runs():
         await asyncio.sleep(PAUSE)
+        books.waits += 1
 
 
 def asyncio_sleep(books, _):

@@ -2,7 +2,8 @@
 //! applies. The files are asked in the order of [`FILES`], what is built upon others first.
 //!
 //! A rule names functions of machine code and Java methods by [patterns](pattern), innermost first. Its first step has to be where
-//! the wait begins, and each next one right behind: only functions that say nothing, listed under `through`, may lie in between.
+//! the wait begins, and each next one right behind: only functions that say nothing, listed under `through`, and inlined ones without a
+//! full name may lie in between.
 //! So the work of a pool's thread is never taken for its waiting for work. Python functions are named as `file:function`
 //! and apart from the others; before 3.11 they have no qualified names, so only the last part of a name counts.
 
@@ -14,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use self::pattern::Pattern;
 use self::rule::{Innermost, Rule, Written, fill_in};
-use crate::profile::{Frame, FrameKind, WaitClass, WaitDetail};
+use crate::profile::{Frame, FrameKind, Name, WaitClass, WaitDetail};
 
 /// Waiting for the lock around the interpreter: told by the kernel half, not by frames.
 pub const GIL: WaitDetail = WaitDetail { class: WaitClass::Lock, name: "gil", idle: false };
@@ -52,7 +53,7 @@ impl Rules {
     }
 
     fn innermost<'a>(&self, frames: &'a [Arc<Frame>]) -> Innermost<'a> {
-        let passes = |frame: &Frame| self.through.iter().any(|pattern| pattern.fits(frame));
+        let passes = |frame: &Frame| is_unqualified(frame) || self.through.iter().any(|pattern| pattern.fits(frame));
         let is_code = |frame: &&Frame| !matches!(frame.kind, FrameKind::Kernel | FrameKind::Marker);
         let user = || frames.iter().map(AsRef::as_ref).filter(is_code);
         let of_code = user().take(FRAMES).take_while(|frame| frame.kind != FrameKind::Python);
@@ -61,6 +62,13 @@ impl Rules {
             python: user().filter(|frame| frame.kind == FrameKind::Python).take(FRAMES).collect(),
         }
     }
+}
+
+/// Whether the frame is of an inlined function of which debug information tells only the last part of the name: the function
+/// it was inlined into tells more.
+fn is_unqualified(frame: &Frame) -> bool {
+    let is_short = |name: &str| !name.split('<').next().is_some_and(|path| path.contains("::"));
+    frame.inlined && matches!(&frame.name, Name::Known(name) if is_short(name))
 }
 
 /// What a wait on this stack is, leaf first, of which the kernel half told `told`; `None` if no rule knows better.

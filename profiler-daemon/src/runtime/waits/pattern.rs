@@ -56,9 +56,9 @@ fn is_of_module(frame: &Frame, pattern: &str) -> bool {
 }
 
 /// The name as its callers write it: `pthread_mutex_lock` for `___pthread_mutex_lock`, `__GI___pthread_mutex_lock` and
-/// `pthread_mutex_lock@@GLIBC_2.2.5`.
+/// `pthread_mutex_lock@@GLIBC_2.2.5`; of a method in Rust, without the bracket that may stand before its type.
 fn source_name(name: &str) -> &str {
-    let name = name.trim_start_matches('_');
+    let name = name.trim_start_matches(['_', '<']);
     let name = name.strip_prefix("GI_").map_or(name, |name| name.trim_start_matches('_'));
     name.split_once('@').map_or(name, |(name, _)| name)
 }
@@ -86,8 +86,8 @@ mod tests {
             ("sem_wait", "sem_wait"),
             ("sem_wait", "sem_*"),
             ("sem_wait", "*"),
-            ("std::sys::sync::mutex::futex::Mutex::lock_contended", "*std::sys*mutex*::lock_contended*"),
-            ("<std::sys::sync::mutex::futex::Mutex>::lock_contended", "*std::sys*mutex*::lock_contended"),
+            ("std::sys::sync::mutex::futex::Mutex::lock_contended", "std::sys*mutex*::lock_contended*"),
+            ("std::sys::sync::mutex::futex::Mutex>::lock_contended", "*::sys*mutex*::lock_contended"),
         ] {
             assert!(is_like(text, pattern), "{text} {pattern}");
         }
@@ -106,6 +106,12 @@ mod tests {
         for name in ["___pthread_mutex_lock", "__GI___pthread_mutex_lock", "pthread_mutex_lock@@GLIBC_2.2.5"] {
             assert_eq!(source_name(name), "pthread_mutex_lock");
         }
+        assert!(
+            Pattern::parse("std::sys*mutex*::lock").fits(&Frame {
+                kind: FrameKind::Native,
+                ..Frame::marker("<std::sys::sync::mutex::futex::Mutex>::lock")
+            })
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Stacks and what they tell.
 
 use super::*;
-use crate::profile::{Name, Reason};
+use crate::profile::Reason;
 
-/// A frame written `py|NAME@FILE`, `c|NAME@MODULE`, `c|?@MODULE` for one without a name, or `j|METHOD`.
+/// A frame written `py|NAME@FILE`, `c|NAME@MODULE`, `c|?@MODULE` for one without a name, `i|NAME` for one inlined, or `j|METHOD`.
 fn frame(text: &str) -> Arc<Frame> {
     let (kind, rest) = text.split_once('|').unwrap();
     let (name, place) = rest.split_once('@').map_or((rest, None), |(name, place)| (name, Some(place.into())));
@@ -12,6 +12,7 @@ fn frame(text: &str) -> Arc<Frame> {
     Arc::new(match kind {
         "py" => Frame { kind: FrameKind::Python, file: place, ..frame },
         "j" => Frame { kind: FrameKind::Jvm, ..frame },
+        "i" => Frame { kind: FrameKind::Native, inlined: true, ..frame },
         "k" => Frame { kind: FrameKind::Kernel, ..frame },
         _ => Frame { kind: FrameKind::Native, module: place, ..frame },
     })
@@ -87,14 +88,19 @@ fn waits_of_rust_are_told() {
             "c|std::sys::pal::unix::futex::futex_wait c|std::sys::sync::condvar::futex::Condvar::wait c|f",
             "sync/condition",
         ),
-        ("c|<std::sys::sync::condvar::futex::Condvar>::wait c|std::sync::barrier::Barrier::wait c|f", "sync/barrier"),
         (
-            "c|std::thread::park c|std::sync::mpmc::context::Context::wait_until c|std::sync::mpmc::zero::recv",
-            "sync/channel",
+            "c|<std::sys::sync::condvar::futex::Condvar>::wait c|<std::sync::nonpoison::condvar::Condvar>::wait_while c|<std::sync::barrier::Barrier>::wait c|f",
+            "sync/barrier",
         ),
+        ("c|<std::thread::thread::Thread>::park c|std::sync::mpmc::context::Context::wait_until c|f", "sync/channel"),
         (
             "c|parking_lot_core::parking_lot::park c|parking_lot::condvar::Condvar::wait_until_internal \
              c|tokio::runtime::scheduler::multi_thread::park::Parker::park",
+            "sync/idle worker",
+        ),
+        (
+            "c|std::sys::sync::condvar::futex::Condvar::wait i|wait<()> i|park_condvar i|park \
+             c|tokio::runtime::scheduler::multi_thread::worker::Context::park_internal",
             "sync/idle worker",
         ),
         ("c|std::sys::sync::condvar::futex::Condvar::wait c|rayon_core::sleep::Sleep::sleep", "sync/idle worker"),
@@ -180,6 +186,7 @@ fn the_work_of_a_worker_is_not_its_waiting_for_work() {
     for (stack, expected) in [
         ("c|pthread_cond_wait c|f@app c|worker c|?@libc.so.6", "sync/condition"),
         ("c|pthread_mutex_lock c|f@app c|?@libgomp.so.1 c|?@libc.so.6", "lock/mutex"),
+        ("c|std::sys::sync::condvar::futex::Condvar::wait i|f c|tokio::runtime::task::raw::poll", "sync/condition"),
         (
             "c|Unsafe_Park j|jdk.internal.misc.Unsafe.park j|My.task j|java.util.concurrent.ThreadPoolExecutor.runWorker",
             "sync/park",
