@@ -1,7 +1,9 @@
 //! A child process spoken to by lines; it and its own children end when the value is dropped.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -26,6 +28,12 @@ static IS_BOUND: AtomicBool = AtomicBool::new(false);
 /// Programs that are started from now on end when the thread that starts them does, even if that is killed.
 pub fn bind_programs() {
     IS_BOUND.store(true, Ordering::Relaxed);
+}
+
+/// Whether there is such a program; if not, starting it fails as it would anyhow.
+fn is_installed(program: &OsStr) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    Path::new(program).exists() || std::env::split_paths(&folders).any(|folder| folder.join(program).exists())
 }
 
 /// The same command; the kernel tells it of the end of its parent.
@@ -57,7 +65,8 @@ impl Program {
     /// Starts the command. Fails if it cannot be executed.
     pub fn start(command: Command) -> Result<Self> {
         let name = format!("{command:?}");
-        let mut command = if IS_BOUND.load(Ordering::Relaxed) { bound(&command) } else { command };
+        let is_bound = IS_BOUND.load(Ordering::Relaxed) && is_installed(command.get_program());
+        let mut command = if is_bound { bound(&command) } else { command };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("failed to start {name}"))?;
         let (sender, lines) = channel();

@@ -79,6 +79,7 @@ fn sample(at: u32) -> Sample {
         weight_ns: WEIGHT_NS,
         count: 1,
         variance_ns2: 1e12,
+        lengths: None,
     }
 }
 

@@ -16,7 +16,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 /// How long a thread that reads aside is waited for.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Threads that read aside at once, those left behind included; beyond, memory that is not present is not read.
 const READERS: usize = 8;

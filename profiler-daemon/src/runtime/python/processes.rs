@@ -370,9 +370,12 @@ fn bytes_of(entry: &Result<Function, Unnamed>) -> usize {
 }
 
 /// Whether an instruction lies in what was read: a free-threaded interpreter may have made a copy since. What could not be
-/// read is not tried again.
+/// read is tried again with the next new stack, for there may have been no time; what has changed is not.
 fn holds(known: &Result<Function, Unnamed>, instruction: u64) -> bool {
-    known.as_ref().map_or(true, |function| function.code.holds(instruction))
+    match known {
+        Ok(function) => function.code.holds(instruction),
+        Err(unnamed) => matches!(unnamed, Unnamed::Changed),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
