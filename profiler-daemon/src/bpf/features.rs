@@ -101,9 +101,10 @@ impl Features {
         Ok(features)
     }
 
-    /// The same, with who ends waits told as asked for; waits that have no stack have no waker either.
+    /// The same, with who ends waits told as asked for, where it can be; waits that have no stack have no waker either.
     pub fn with_wakers(self, wakers: WakerChoice) -> Self {
-        Self { tells_wakers: wakers == WakerChoice::Ids && self.switch_in != SwitchIn::SchedSwitch, ..self }
+        let can_tell = self.offsets.knows_context && self.switch_in != SwitchIn::SchedSwitch;
+        Self { tells_wakers: can_tell && wakers == WakerChoice::Ids, ..self }
     }
 
     fn choose_variant(&mut self, choice: VariantChoice, version: (u32, u32)) -> Result<(), LoadError> {
@@ -159,8 +160,7 @@ impl Features {
                 "throttling by CPU quotas is not told apart from the run queue (no CONFIG_CFS_BANDWIDTH)".to_owned(),
             );
         }
-        let has_queue = !absent("CFS_RQ_QUEUE") && !absent("TASK_CFS_RQ");
-        if !self.offsets.knows_context || !has_queue && absent("TASK_PREEMPT_COUNT") {
+        if !self.offsets.knows_context {
             self.fallbacks.push(
                 "who ended a wait is not told: the kernel does not describe where its preempt count lies".to_owned(),
             );
