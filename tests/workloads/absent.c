@@ -1,13 +1,15 @@
-// Stacks of functions whose code is not in memory when they are called, returned to, or jumped into.
+// Stacks of functions whose code is not in memory when they are called, returned to, jumped into, or handle a signal.
 //
-// Each function lies in a page of its own, and that page is dropped before a thread comes to it: its next instruction is a
-// page fault, in which it is often sampled. The file has frame pointers and no unwind information, as most of Chromium.
+// Each function lies in a page of its own, and that page is dropped before a thread comes to it, by a call, a jump, a return
+// or a signal: its next instruction is a page fault, in which it is often sampled. The file has frame pointers and no unwind
+// information, as most of Chromium.
 //
 // Prints `ready PID`, waits for a line, computes until the end of its input, and prints `done`.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +60,18 @@ static uint64_t returns_to_nothing(uint64_t value) {
     return value ^ value >> 7;
 }
 
+APART static void handle(int number) {
+    __asm__ volatile("" : "+r"(number) : : "rbx");
+    sink = (uint64_t)number;
+}
+
+// Interrupts itself, and its handler is not there.
+APART static uint64_t is_interrupted(uint64_t value) {
+    drop((function)(uintptr_t)handle);
+    raise(SIGUSR1);
+    return value + 1;
+}
+
 // The functions are called through registers, memory near the instruction, and tables.
 static function volatile chosen = end_of_chain;
 static function volatile functions[] = {end_of_chain, calls_directly, with_far_part, end_of_chain};
@@ -84,6 +98,8 @@ APART static void *compute(void *seed) {
         value = calls_directly(value);
         drop(calls_through_pointers);
         value = calls_through_pointers(value);
+        if (value % 16 == 0)
+            value = is_interrupted(value);
     }
     sink = value;
     return 0;
@@ -91,6 +107,7 @@ APART static void *compute(void *seed) {
 
 APART int main(void) {
     pthread_t thread;
+    signal(SIGUSR1, handle);
     printf("ready %d\n", (int)getpid());
     fflush(stdout);
     getchar();

@@ -360,13 +360,20 @@ static bool is_after_call(uint64_t pc) {
     return is_code(pc - 5, "\xe8", 1);
 }
 
+// Whether a function that was called at its first instruction returns there: behind a call, or to where signal handlers do,
+// which the kernel calls.
+static bool is_way_back(uint64_t pc) {
+    bool is_trampoline;
+    return is_after_call(pc) || (find_rule(pc - 1, &is_trampoline) && is_trampoline);
+}
+
 // Walks past an innermost function of which nothing is said, by its instructions: until it has a frame of its own, the
 // frame pointer leads past its caller.
 static void step_over_undescribed(void) {
     uint64_t leaf = walk.registers.rip, sp = walk.registers.rsp, pc;
     bool ignored;
     int words = find_rule(leaf, &ignored) ? -1 : words_pushed(leaf);
-    if (words < 0 || !read_word(0, sp + words * 8, &pc, 0) || !is_after_call(pc))
+    if (words < 0 || !read_word(0, sp + words * 8, &pc, 0) || !is_way_back(pc))
         return;
     walk.frames[walk.count++] = (struct frame){.pc = leaf, .activation = true, .by_instructions = true};
     walk.registers.rip = pc;
