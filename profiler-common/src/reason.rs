@@ -200,6 +200,7 @@ fn tell_events(facts: &Facts) -> u8 {
         },
         descriptor::PIPE | descriptor::EVENT_COUNTER => POLL_HANDOFF,
         descriptor::TIMER => POLL_TIMER,
+        descriptor::SIGNALS => POLL_SIGNAL,
         _ => wait_detail::NONE,
     }
 }
@@ -312,6 +313,7 @@ mod tests {
             (ended(LOCAL_SOCKET, UP, OWN), "handoff"),
             (ended(EVENT_COUNTER, 0, 0), "handoff"),
             (ended(TIMER, 0, 0), "timer"),
+            (ended(SIGNALS, 0, 0), "signal"),
             (Facts { timed_out: true, ..ended(UNKNOWN, 0, 0) }, "timer"),
             (ended(UNKNOWN, 0, 0), ""),
             (call(POLL, syscall::POLL, NONE), ""),
@@ -333,8 +335,8 @@ mod tests {
     }
 
     #[test]
-    fn only_who_waits_for_clients_is_idle() {
+    fn only_who_waits_for_clients_or_signals_is_idle() {
         let idle: Vec<&str> = DETAILS.iter().filter(|detail| detail.idle).map(|detail| detail.name).collect();
-        assert_eq!(idle, ["request", "accept", "request", "accept", "listen", "request"]);
+        assert_eq!(idle, ["request", "accept", "request", "accept", "signal", "listen", "request"]);
     }
 }

@@ -60,7 +60,7 @@ details! {
     16 LOCAL_ACCEPT: IPC / "accept" idle, "The next local connection.";
     17 LOCAL_CONNECT: IPC / "connect", "A local connection being made.";
     18 EVENTFD: IPC / "eventfd", "An event counter.";
-    19 SIGNAL: IPC / "signal", "A signal.";
+    19 SIGNAL: IPC / "signal" idle, "A signal: nothing to do until somebody sends one.";
     20 TERMINAL: IPC / "terminal", "A terminal.";
     21 DEVICE: IPC / "device", "Another character device.";
     22 MESSAGE_QUEUE: IPC / "message queue", "A message queue.";
@@ -88,4 +88,5 @@ details! {
     44 TRACED: OTHER / "traced", "Stopped by a tracer.";
     45 FROZEN: OTHER / "frozen", "Frozen with its cgroup.";
     46 PARKED: OTHER / "parked", "Parked by the kernel.";
+    47 POLL_SIGNAL: POLL / "signal", "An event loop until a signal came.";
 }

@@ -1,6 +1,7 @@
 // Waits for other processes of this host: pipes, local sockets, events, signals, terminals, queues. The argument is a folder.
 #include "waits.h"
 #include <mqueue.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/msg.h>
@@ -240,6 +241,24 @@ static void read_signal(void) {
         WAIT(must(read(ends[0], &one, sizeof one)));
 }
 
+static int events;
+
+static void prepare_signal_loop(void) {
+    prepare_signalfd();
+    struct epoll_event readable = {.events = EPOLLIN};
+    events = must(epoll_create1(0));
+    must(epoll_ctl(events, EPOLL_CTL_ADD, ends[0], &readable));
+}
+
+static void epoll_signal(void) {
+    struct signalfd_siginfo one;
+    struct epoll_event ready;
+    while (runs()) {
+        WAIT(must(epoll_wait(events, &ready, 1, -1)));
+        must(read(ends[0], &one, sizeof one));
+    }
+}
+
 static void wait_signal(void) {
     sigset_t set = only_signal();
     int number;
@@ -352,6 +371,7 @@ static const struct wait_case cases[] = {
     {"socketpair", prepare_pair, read_end},
     {"eventfd", prepare_eventfd, read_event},
     {"signalfd", prepare_signalfd, read_signal},
+    {"epoll_signalfd", prepare_signal_loop, epoll_signal},
     {"sigwait", prepare_signal, wait_signal},
     {"sigsuspend", prepare_signal, pause_for_signal},
     {"terminal", prepare_terminal, read_end},
