@@ -15,8 +15,8 @@ use super::reconcile::Reported;
 use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
-    AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Subject, Task, TaskTotals, ThreadId, TimeRange, Timestamp,
-    WaitClass, WaitPeriods,
+    AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Subject, Task, TaskTotals, ThreadId, TimeRange,
+    Timestamp, WaitClass, WaitPeriods,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
