@@ -31,7 +31,7 @@ pub mod state {
 #[inline(always)]
 pub fn with_frozen(bits: u32, frozen: bool) -> u32 {
     let sleeps = bits & (state::HELD | state::UNINTERRUPTIBLE | state::INTERRUPTIBLE) == state::INTERRUPTIBLE;
-    bits | u32::from(frozen & sleeps) * state::FROZEN
+    bits | (u32::from(frozen & sleeps) * state::FROZEN)
 }
 
 /// What a descriptor refers to.

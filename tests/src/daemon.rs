@@ -93,6 +93,13 @@ impl Daemon {
             .with_context(|| format!("process {pid} was not selected"))
     }
 
+    /// How many windows are closed and named.
+    pub fn windows(&self) -> Result<u64> {
+        let metrics = self.get_text("/metrics")?.text();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("profilerd_windows_total ")?.trim().parse().ok());
+        count.map(|count: f64| count as u64).with_context(|| format!("no count of windows in {metrics}"))
+    }
+
     /// Every row of the breakdown of the last hour with this query.
     pub fn breakdown(&self, query: &str) -> Result<Vec<Books>> {
         Books::parse_rows(&self.json(&format!("/api/v1/breakdown?last=1h&limit=100000{query}"))?)

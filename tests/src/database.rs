@@ -1,17 +1,13 @@
 //! Databases that listen on a port of the loopback, for clients under test.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::host;
 use crate::postgres::PostgresFolder;
 use crate::program::Program;
-
-const START: Duration = Duration::from_secs(60);
+use crate::redis::Redis;
 
 /// A running server with an empty database; it ends when dropped.
 pub struct Database {
@@ -24,15 +20,7 @@ pub struct Database {
 impl Database {
     /// Redis; `None` after saying why where it is not installed.
     pub fn redis() -> Result<Option<Self>> {
-        let (folder, address) = (tempfile::tempdir().context("failed to create a folder")?, free_address()?);
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &address.port().to_string()]);
-        command.arg("--dir").arg(folder.path());
-        let Ok(mut program) = Program::start(command) else {
-            host::skip("there is no redis-server; it is in Debian's package `redis-server`");
-            return Ok(None);
-        };
-        program.await_line(START, |line| line.contains("eady to accept connections").then_some(()))?;
+        let Some(Redis { address, program, folder }) = Redis::start(&[])? else { return Ok(None) };
         Ok(Some(Self { address, program, _folder: folder }))
     }
 
@@ -52,7 +40,7 @@ impl Database {
 }
 
 /// A port that was free a moment ago: neither server tells which one it got if it chooses.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
     listener.local_addr().context("a listener has an address")
 }

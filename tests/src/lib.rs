@@ -3,23 +3,30 @@
 //! Nothing here knows how the daemon works inside, but for [`oracle`]: it is started as a process and asked as a user would
 //! ask it.
 
+pub mod activity;
 pub mod books;
 pub mod cgroup;
 pub mod client;
 pub mod daemon;
 pub mod database;
+pub mod estimate;
 pub mod ground_truth;
 pub mod host;
 pub mod interpreter;
 pub mod java;
 pub mod kernel_books;
+pub mod load;
+pub mod nginx;
 pub mod oracle;
 pub mod postgres;
 pub mod program;
 pub mod python;
 pub mod python_truth;
 pub mod quota;
+pub mod redis;
+pub mod span;
 pub mod stacks;
+pub mod uvicorn;
 pub mod waiting;
 pub mod workload;
 

@@ -61,6 +61,16 @@ pub struct Ended {
     pub lines: Vec<String>,
 }
 
+/// A process group that is held back; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused(Pid);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let _ = kill_process_group(self.0, Signal::CONT);
+    }
+}
+
 impl Program {
     /// Starts the command. Fails if it cannot be executed.
     pub fn start(command: Command) -> Result<Self> {
@@ -108,6 +118,13 @@ impl Program {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         rustix::process::kill_process(pid_of(&self.child)?, signal)
             .with_context(|| format!("failed to signal {}", self.name))
+    }
+
+    /// Holds its whole process group back until the value returned is dropped.
+    pub fn pause(&self) -> Result<Paused> {
+        let group = pid_of(&self.child)?;
+        kill_process_group(group, Signal::STOP).with_context(|| format!("failed to stop {}", self.name))?;
+        Ok(Paused(group))
     }
 
     /// Closes the input and waits for the end. Fails when it has not ended in time.

@@ -111,13 +111,8 @@ pub fn run_together(daemon: &Daemon, mut cases: Vec<Case>) -> Result<Vec<Outcome
 
 /// Waits until what was captured up to now is in windows that are closed and named.
 fn await_windows(daemon: &Daemon) -> Result<()> {
-    let closed = || {
-        let metrics = daemon.get_text("/metrics")?.text();
-        let count = metrics.lines().find_map(|line| line.strip_prefix("profilerd_windows_total ")?.trim().parse().ok());
-        count.with_context(|| format!("no count of windows in {metrics}"))
-    };
-    let first: f64 = closed()?;
-    poll_until(STEP, || Ok((closed()? >= first + 2.0).then_some(())))
+    let first = daemon.windows()?;
+    poll_until(STEP, || Ok((daemon.windows()? >= first + 2).then_some(())))
 }
 
 /// The daemon's books of the thread of a case that has ended.

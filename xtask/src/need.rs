@@ -138,11 +138,32 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install redis-server and redis-benchmark",
     },
     Need {
-        name: "PostgreSQL server and pgbench",
+        name: "PostgreSQL server, psql and pgbench",
         rings: &[Ring::Live],
         find: find_postgres,
         install: || apt::install_without_starting(&["postgresql"]),
         elsewhere: "install PostgreSQL as Debian does, under /usr/lib/postgresql",
+    },
+    Need {
+        name: "nginx",
+        rings: &[Ring::Live],
+        find: || find_file("/usr/sbin/nginx"),
+        install: || apt::install_without_starting(&["nginx-light"]),
+        elsewhere: "install nginx",
+    },
+    Need {
+        name: "wrk, which puts load on HTTP servers",
+        rings: &[Ring::Live],
+        find: || find_shown("wrk"),
+        install: || apt::install(&["wrk"]),
+        elsewhere: "install wrk 4",
+    },
+    Need {
+        name: "uvicorn and Starlette of Debian's Python",
+        rings: &[Ring::Live],
+        find: || find_file("/usr/lib/python3/dist-packages/uvicorn/main.py").filter(|_| is_starlette_there()),
+        install: || apt::install(&["python3-uvicorn", "python3-starlette"]),
+        elsewhere: "install python3-uvicorn and python3-starlette, for /usr/bin/python3",
     },
     Need {
         name: "Chromium",
@@ -182,10 +203,15 @@ fn find_file(path: &str) -> Option<String> {
     Path::new(path).exists().then(|| path.to_owned())
 }
 
+fn is_starlette_there() -> bool {
+    find_file("/usr/lib/python3/dist-packages/starlette/routing.py").is_some()
+}
+
 /// Debian keeps the programs of each version apart, and none of them on the path.
 fn find_postgres() -> Option<String> {
     let versions = Path::new("/usr/lib/postgresql").read_dir().ok()?.flatten().map(|entry| entry.path().join("bin"));
-    let complete = |folder: &PathBuf| ["initdb", "postgres", "pgbench"].iter().all(|name| folder.join(name).exists());
+    let complete =
+        |folder: &PathBuf| ["initdb", "postgres", "psql", "pgbench"].iter().all(|name| folder.join(name).exists());
     versions.filter(complete).max().map(|folder| folder.display().to_string())
 }
 

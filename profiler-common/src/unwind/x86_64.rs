@@ -46,6 +46,8 @@ const KEPT_WORDS: [usize; 6] = [4, 5, 3, 2, 1, 0];
 const SCRATCH_WORDS: [usize; 9] = [10, 12, 11, 13, 14, 9, 8, 7, 6];
 /// Where it has the number of the system call the thread is in; all ones if it is in none.
 const SYSCALL_WORD: usize = 15;
+/// Where it has `rcx`, in which the system call's instruction leaves the address behind it.
+const BEHIND_CALL_WORD: usize = 11;
 const PC_WORD: usize = 16;
 const SP_WORD: usize = 19;
 
@@ -62,8 +64,11 @@ pub fn start(cursor: &mut Cursor, words: &[u64; REGISTER_WORDS]) {
     for (slot, word) in SCRATCH_WORDS.into_iter().enumerate() {
         cursor.scratch[slot] = words[word];
     }
-    // In a system call, it stands behind the instruction that made it, which may be the last of its function.
-    cursor.exact = u32::from(words[SYSCALL_WORD] == u64::MAX);
+    // In a system call, it stands behind the instruction that made it, which may be the last of its function. That instruction
+    // leaves its address in a register as well; it is another one where the call ended in a signal, at the first instruction
+    // of whose handler the thread stands then.
+    let in_call = words[SYSCALL_WORD] != u64::MAX && words[BEHIND_CALL_WORD] == words[PC_WORD];
+    cursor.exact = u32::from(!in_call);
     cursor.has_scratch = 1;
 }
 
@@ -307,16 +312,18 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_a_thread_in_a_system_call_is_that_of_the_call() {
+    fn the_code_of_a_thread_in_a_system_call_is_that_of_the_call_unless_a_signal_handler_begins() {
         let mut words = [0; REGISTER_WORDS];
         words[PC_WORD] = 0x1009;
         let mut cursor = Cursor::EMPTY;
-        let mut lookup_address = |syscall| {
+        let mut lookup_address = |(syscall, behind_call)| {
             words[SYSCALL_WORD] = syscall;
+            words[BEHIND_CALL_WORD] = behind_call;
             start(&mut cursor, &words);
             cursor.lookup_address()
         };
-        assert_eq!([15, u64::MAX].map(&mut lookup_address), [0x1008, 0x1009]);
+        let cases = [(15, 0x1009), (15, 0x5000), (u64::MAX, 0x1009)];
+        assert_eq!(cases.map(&mut lookup_address), [0x1008, 0x1009, 0x1009]);
     }
 
     #[test]

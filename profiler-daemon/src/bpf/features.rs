@@ -105,9 +105,10 @@ impl Features {
         Ok(features)
     }
 
-    /// The same, with who ends waits told as asked for; waits that have no stack have no waker either.
+    /// The same, with who ends waits told as asked for, where it can be; waits that have no stack have no waker either.
     pub fn with_wakers(self, wakers: WakerChoice) -> Self {
-        Self { tells_wakers: wakers == WakerChoice::Ids && self.switch_in != SwitchIn::SchedSwitch, ..self }
+        let can_tell = self.offsets.knows_context && self.switch_in != SwitchIn::SchedSwitch;
+        Self { tells_wakers: can_tell && wakers == WakerChoice::Ids, ..self }
     }
 
     fn choose_variant(&mut self, choice: VariantChoice, version: (u32, u32)) -> Result<(), LoadError> {
@@ -170,8 +171,7 @@ impl Features {
                     .to_owned(),
             );
         }
-        let has_queue = !absent("CFS_RQ_QUEUE") && !absent("TASK_CFS_RQ");
-        if !self.offsets.knows_context || !has_queue && absent("TASK_PREEMPT_COUNT") {
+        if !self.offsets.knows_context {
             self.fallbacks.push(
                 "who ended a wait is not told: the kernel does not describe where its preempt count lies".to_owned(),
             );

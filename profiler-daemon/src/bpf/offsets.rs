@@ -186,7 +186,9 @@ impl Offsets {
         let wheels = btf.per_cpu("timer_bases").map_or(0, |place| place.bytes.checked_div(size).unwrap_or_default());
         self.words.push(("TIMER_BASE_BYTES", size));
         self.words.push(("TIMER_BASES", wheels));
-        self.knows_context = count.is_some() || btf.field("task_struct", &["thread_info", "preempt_count"]).is_some();
+        let has = |structure: &str, path: &[&str]| btf.field(structure, path).is_some();
+        let leads_to_queue = has("task_struct", &["se", "cfs_rq"]) && has("cfs_rq", &["rq"]);
+        self.knows_context = count.is_some() && leads_to_queue || has("task_struct", &["thread_info", "preempt_count"]);
     }
 
     fn add_symbols(&mut self, symbols: &KernelSymbols) {

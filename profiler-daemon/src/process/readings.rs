@@ -91,8 +91,9 @@ mod tests {
     /// A reading at a time, of files at addresses.
     fn reading(at_ns: u64, files: &[(&str, u64)]) -> Arc<Image> {
         let world = FixtureWorld::default();
-        let line =
-            |(name, start): &(&str, u64)| format!("{start:x}-{:x} r-xp 0 fe:00 {start} /{name}\n", start + 0x1000);
+        let line = |(name, start): &(&str, u64)| {
+            format!("{start:x}-{:x} r-xp 0 fe:00 {} /{name}\n", start + 0x1000, name.as_bytes()[0])
+        };
         world.insert(7, FixtureProcess { maps: files.iter().map(line).collect(), ..FixtureProcess::default() });
         let mut image = Image::read(ID, &Executables::default(), &world).unwrap();
         (image.read_from_ns, image.read_until_ns) = (at_ns, at_ns);

@@ -28,6 +28,9 @@ pub fn amend_profile(window: &Profile, part: &Profile) -> Profile {
     merge_profiles([&Profile { samples, ..window.clone() }, part])
 }
 
+/// Where the waits of a loop stand, and where each of their stacks does.
+type LoopIndex = (usize, HashMap<u32, usize>);
+
 #[derive(Default)]
 struct Merger {
     profile: Profile,
@@ -36,8 +39,7 @@ struct Merger {
     samples: HashMap<(u32, State, bool, u32), usize>,
     totals: HashMap<u32, usize>,
     lengths: HashMap<(u32, WaitClass), usize>,
-    /// Where the waits of a loop stand, and where each of their stacks does.
-    loops: HashMap<(u32, &'static str), (usize, HashMap<u32, usize>)>,
+    loops: HashMap<(u32, &'static str), LoopIndex>,
 }
 
 impl Merger {

@@ -3,6 +3,7 @@
 //! | the stack, leaf first | charged | why |
 //! |---|---|---|
 //! | kernel, C library, user | user | kernel and libc only refine the reason |
+//! | functions without a name in a stripped module, its function with one | the one with the name | it called them, and is all that can be recognized |
 //! | native library, interpreter, Python or JVM | Python or JVM | the user's line called it; the columns tell native from Python |
 //! | the same with `native` | native library | asked for |
 //! | anything with `kernel` or `libc` | the innermost frame, if it is one | asked for |
@@ -14,7 +15,7 @@
 //! Where a task of asyncio awaits something, the innermost frame outside of asyncio is charged: the line with the `await`.
 
 use crate::profile::c_library::is_c_library;
-use crate::profile::{Frame, FrameKind, Reason, Stack};
+use crate::profile::{Frame, FrameKind, Name, Reason, Stack};
 
 /// Which frames may be charged besides those of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +31,15 @@ pub struct AttributionRule {
 impl AttributionRule {
     /// The frame that is charged, or the reason why there is none.
     pub fn charge<'a>(&self, stack: &'a Stack) -> Result<&'a Frame, Reason> {
-        self.shown(stack).next().or_else(|| fallback(stack)).ok_or(Reason::NoUserStack)
+        self.named(stack).or_else(|| fallback(stack)).ok_or(Reason::NoUserStack)
+    }
+
+    /// The innermost frame that is shown. A stripped program or library still names the functions that others can use: of those
+    /// it does not name, the next one that it does, which called them.
+    fn named<'a>(&self, stack: &'a Stack) -> Option<&'a Frame> {
+        let innermost = self.shown(stack).next()?;
+        let mut of_module = self.shown(stack).take_while(|frame| frame.module == innermost.module);
+        of_module.find(|frame| frame.name != Name::Unknown(Reason::Stripped)).or(Some(innermost))
     }
 
     /// The same, where a task awaits something: the frame whose `await` led into asyncio.
@@ -88,11 +97,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::profile::Name;
 
     fn frame(text: &str) -> Arc<Frame> {
         let (kind, name) = text.split_once(':').unwrap();
         let (kind, module) = match kind {
+            "library" => (FrameKind::Native, Some("lib.so")),
             "kernel" => (FrameKind::Kernel, Some("[kernel]")),
             "libc" => (FrameKind::Native, Some("libc.so.6")),
             "native" => (FrameKind::Native, Some("app")),
@@ -103,7 +112,7 @@ mod tests {
             "marker" => (FrameKind::Marker, None),
             other => panic!("{other}"),
         };
-        let name = Name::Known(name.into());
+        let name = if name == "?" { Name::Unknown(Reason::Stripped) } else { Name::Known(name.into()) };
         Arc::new(Frame { kind, module: module.map(Into::into), name, ..Frame::clone(&Frame::marker("")) })
     }
 
@@ -118,6 +127,9 @@ mod tests {
         let numpy = "libc:memcpy native:dot interp:eval python:inner interp:eval python:outer native:main libc:start";
         for (rule, frames, charged) in [
             (USER, "kernel:schedule kernel:vfs_read libc:read native:load native:main libc:start", "load"),
+            (USER, "libc:write native:? native:? native:reply native:main", "reply"),
+            (USER, "libc:wait library:? libc:start", "lib.so+0x0"),
+            (USER, "libc:wait library:? native:main", "lib.so+0x0"),
             (USER, numpy, "inner"),
             (USER, "kernel:futex libc:wait interp:take_gil interp:eval python:f", "f"),
             (USER, "jit:stub jvm:Main.run native:JavaMain", "Main.run"),

@@ -42,7 +42,7 @@ pub const PARAMETERS: &[Parameter] = &[
     row("path", "Only rows whose source file matches this glob.", &[], "/app/**/*.py"),
     row("min", "Leave out rows below this percentage of the total.", &[], "0.5"),
     row("idle", "Whether to hide or show time spent parked with nothing to do.", &["hide", "show"], "hide"),
-    row("by", "What a row stands for.", &["function", "line", "file", "thread", "process"], "function"),
+    row("by", "What a row stands for.", &["function", "line", "file", "thread", "process", "wait"], "function"),
     row("inclusive", "Charge each row with what it called, too; rows then overlap.", SWITCH, "false"),
     row("kernel", "Show kernel frames as rows instead of charging their caller.", SWITCH, "false"),
     row("libc", "Show the C library's frames as rows instead of charging their caller.", SWITCH, "false"),

@@ -415,7 +415,7 @@ mod tests {
                 let (coroutine, stack) = (task + 0x200 * at, task + 0x200 * at + 0x100);
                 self.put(coroutine, &[(8, COROUTINE_TYPE), (64, 0xff << 24), (72, CODE | 1), (128, *instruction)]);
                 self.put(coroutine, &[(136, stack + 8)]);
-                self.put(stack, &[(0, task + 0x200 * (at + 1) | 1)]);
+                self.put(stack, &[(0, (task + 0x200 * (at + 1)) | 1)]);
             }
         }
 
