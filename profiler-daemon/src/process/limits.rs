@@ -26,6 +26,8 @@ pub const PEERS_REST: u32 = 99;
 pub const PEERS_LIST_TIME: Duration = Duration::from_millis(50);
 /// How long the descriptors of all processes are looked through for sockets. If that is too short, nothing is told of them.
 pub const PEERS_SCAN_TIME: Duration = Duration::from_millis(250);
+/// How long, for one window, the descriptors of the processes that are known already are looked through while those of all are not.
+pub const PEERS_KNOWN_TIME: Duration = Duration::from_millis(10);
 /// How long it is remembered which sockets a connection leads to, and which processes have a socket.
 pub const PEERS_KEPT: Duration = Duration::from_secs(60);
 /// Connections, and sockets, remembered so; beyond it, those known so far are looked for again.

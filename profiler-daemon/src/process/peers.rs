@@ -100,15 +100,23 @@ impl Books {
         }
     }
 
-    /// Looks through the descriptors of all processes if it is not known who has the sockets, and there is time.
+    /// Looks for those who have the sockets, as far as they are not known: among all processes, or while that rests, among those
+    /// that have others.
     fn find_holders<'a>(&mut self, inodes: impl Iterator<Item = &'a u64>, now: Instant, world: &dyn World) {
         self.holders.forget_old(now);
         let sought: HashSet<u64> = inodes.copied().filter(|inode| self.holders.get(inode).is_none()).collect();
-        let begun = Instant::now();
-        if sought.is_empty() || !self.scanning.is_over(begun) {
+        if sought.is_empty() {
             return;
         }
-        for (inode, holders) in scan(&sought, begun + limits::PEERS_SCAN_TIME, world).into_iter().flatten() {
+        let begun = Instant::now();
+        if !self.scanning.is_over(begun) {
+            let known: HashSet<u32> = self.holders.values().flatten().map(|holder| holder.pid).collect();
+            let found = scan(&sought, known, begun + limits::PEERS_KNOWN_TIME, world).unwrap_or_default();
+            let held = found.into_iter().filter(|(_, holders)| !holders.is_empty());
+            return held.for_each(|(inode, holders)| self.holders.insert(inode, holders, now));
+        }
+        let pids = world.pids().unwrap_or_default();
+        for (inode, holders) in scan(&sought, pids, begun + limits::PEERS_SCAN_TIME, world).into_iter().flatten() {
             self.holders.insert(inode, holders, now);
         }
         self.scanning.begin(begun);
@@ -116,9 +124,14 @@ impl Books {
 }
 
 /// Who has the sockets; nothing if the time does not suffice, because one that was not looked at might have them as well.
-fn scan(sought: &HashSet<u64>, until: Instant, world: &dyn World) -> Option<HashMap<u64, Vec<Holder>>> {
+fn scan(
+    sought: &HashSet<u64>,
+    pids: impl IntoIterator<Item = u32>,
+    until: Instant,
+    world: &dyn World,
+) -> Option<HashMap<u64, Vec<Holder>>> {
     let mut found: HashMap<u64, Vec<Holder>> = sought.iter().map(|inode| (*inode, Vec::new())).collect();
-    for pid in world.pids().ok()? {
+    for pid in pids {
         if Instant::now() >= until {
             return None;
         }
@@ -293,6 +306,10 @@ impl<K: Eq + Hash, V> Kept<K, V> {
         self.known.insert(key, (now, value));
     }
 
+    fn values(&self) -> impl Iterator<Item = &V> {
+        self.known.values().map(|(_, value)| value)
+    }
+
     fn remove(&mut self, key: &K) {
         self.known.remove(key);
     }
@@ -425,6 +442,21 @@ mod tests {
     }
 
     #[test]
+    fn a_new_connection_to_a_known_process_is_told_while_all_of_them_are_not_looked_through() {
+        let world = host(&[(7, "client", &[]), (8, "postgres", &[11])]);
+        let peers = Peers::default();
+        let name = ask(&peers, "127.0.0.1:5432", &world);
+        assert!(name.is_some());
+        peers.books.lock().unwrap().listing = Rest::default();
+        peers.books.lock().unwrap().scanning.until = Some(Instant::now() + limits::PEERS_KEPT);
+        world.insert(7, process("client", &[21]));
+        assert_eq!(ask(&peers, "127.0.0.1:5432", &world), None, "another process may have it");
+        peers.books.lock().unwrap().listing = Rest::default();
+        world.insert(8, process("postgres", &[11, 12]));
+        assert_eq!(ask(&peers, "127.0.0.1:5432", &world), name);
+    }
+
+    #[test]
     fn the_container_of_a_process_is_told() {
         let id = "0123456789abcdef".repeat(4);
         let cgroups = [format!("0::/docker/{id}"), format!("0::/kubepods/cri-containerd-{id}.scope\n1:cpu:/")];
@@ -439,8 +471,8 @@ mod tests {
     #[test]
     fn a_scan_that_would_not_end_in_time_tells_nothing() {
         let world = host(&[(7, "client", &[21]), (8, "postgres", &[12])]);
-        assert_eq!(scan(&[12].into(), Instant::now(), &world), None);
-        let found = scan(&[12].into(), Instant::now() + limits::PEERS_SCAN_TIME, &world).unwrap();
+        assert_eq!(scan(&[12].into(), [8], Instant::now(), &world), None);
+        let found = scan(&[12].into(), [7, 8], Instant::now() + limits::PEERS_SCAN_TIME, &world).unwrap();
         assert_eq!(found, HashMap::from([(12, vec![Holder { pid: 8, start_ticks: 0 }])]));
     }
 
