@@ -240,12 +240,15 @@ fn nginx_waits_for_its_upstream_and_its_clients_as_long_as_its_access_log_says()
     let own = |value: f64| Estimate { value, stderr, bound: 0.0 };
     // What is logged begins and ends while the worker runs.
     let running = Estimate::between(0.0, (books.cpu + books.runq + books.steal) as f64 / 1e9);
+    // The upstream is a thread of this process.
+    let comm = std::fs::read_to_string("/proc/self/comm").context("failed to read a name")?;
     let clients = format!("port {}", nginx.address.port());
     check_agreement(&[
         Figure::new(
             "upstream",
             own(logged(|one| one.upstream)),
-            waited_for(&waits, "poll/reply", &upstream.to_string())? + running,
+            waited_for(&waits, "poll/reply", &format!("{upstream} ({}[{}])", comm.trim_end(), std::process::id()))?
+                + running,
         ),
         Figure::new(
             "between requests",

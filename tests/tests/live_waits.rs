@@ -253,10 +253,11 @@ fn waits_of_python_are_told() -> Result<()> {
 fn waits_of_clients_of_databases_are_told() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     if let Some(redis) = Database::redis()? {
-        check_client("WAITS_REDIS", &redis, REDIS)?;
+        check_client("WAITS_REDIS", &redis, &format!("redis-server[{}]", redis.pid()), REDIS)?;
     }
     match Database::postgres()? {
-        Some(postgres) => check_client("WAITS_POSTGRES", &postgres, POSTGRES),
+        // Of a connection it is a process of its own, and of a closed one that which listens.
+        Some(postgres) => check_client("WAITS_POSTGRES", &postgres, "postgres[", POSTGRES),
         None => Ok(()),
     }
 }
@@ -297,10 +298,11 @@ fn python() -> Result<Command> {
     Ok(command)
 }
 
-fn check_client(variable: &str, database: &Database, cases: &[Expected]) -> Result<()> {
+/// `peer` is what its other end is called at least.
+fn check_client(variable: &str, database: &Database, peer: &str, cases: &[Expected]) -> Result<()> {
     let start = |expected| {
         let mut command = python()?;
-        command.env(variable, database.address.to_string());
+        command.env(variable, database.address.to_string()).env("WAITS_PEER", peer);
         Case::start(expected, command)
     };
     check_cases(cases, AT_ONCE, start)

@@ -21,7 +21,7 @@ pub struct RawWindow {
     pub samples: Vec<RawSample>,
     /// Exact nanoseconds per task and state.
     pub totals: Vec<TaskTotals>,
-    /// What files and processes that were waited for are called, by who waited. Untrusted text.
+    /// What files, processes and other ends of connections that were waited for are called, by who waited. Untrusted text.
     pub subjects: SubjectNames,
     /// How long the waits that ended were, one per (task, class).
     pub wait_lengths: Vec<WaitLengths>,

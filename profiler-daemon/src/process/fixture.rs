@@ -10,6 +10,7 @@ use rustix::fs::FileType;
 
 use super::maps::{Mapping, Mappings};
 use super::mounts::Mounts;
+use super::sockets::inode_of;
 use super::stat::TICK_NS;
 use super::world::{ProcFile, Sockets, ThreadFile, World};
 use crate::sys::openat2::Device;
@@ -45,6 +46,8 @@ pub struct FixtureProcess {
     pub threads: BTreeMap<u32, BTreeMap<ThreadFile, String>>,
     /// What its descriptors refer to.
     pub descriptors: BTreeMap<u32, (PathBuf, FileType)>,
+    /// The network it is in.
+    pub network: u64,
     /// The texts of its lists of sockets.
     pub sockets: BTreeMap<Sockets, String>,
     /// Memory that can be read, by the address it begins at.
@@ -63,6 +66,7 @@ struct State {
     /// What a pid becomes once its mappings were read: for races between reading and reuse.
     successors: BTreeMap<u32, FixtureProcess>,
     reads: BTreeMap<ProcFile, usize>,
+    descriptor_scans: usize,
     opens: usize,
     gate: Option<Arc<Barrier>>,
 }
@@ -86,6 +90,11 @@ impl FixtureWorld {
     /// How often the file was read, over all processes.
     pub fn reads(&self, file: ProcFile) -> usize {
         self.lock().reads.get(&file).copied().unwrap_or_default()
+    }
+
+    /// How often the descriptors of a process were looked through.
+    pub fn descriptor_scans(&self) -> usize {
+        self.lock().descriptor_scans
     }
 
     /// How often a file in a root was opened, or could not be.
@@ -145,6 +154,18 @@ impl World for FixtureWorld {
 
     fn descriptor(&self, pid: u32, number: u32) -> io::Result<(PathBuf, FileType)> {
         self.ask(pid, |process| process.descriptors.get(&number).cloned())
+    }
+
+    fn socket_inodes(&self, pid: u32, descriptors: usize) -> io::Result<Vec<u64>> {
+        self.lock().descriptor_scans += 1;
+        self.ask(pid, |process| {
+            let links = process.descriptors.values().take(descriptors);
+            Some(links.filter_map(|(path, _)| inode_of(path.to_str()?)).collect())
+        })
+    }
+
+    fn network(&self, pid: u32) -> io::Result<u64> {
+        self.ask(pid, |process| Some(process.network))
     }
 
     fn executable_path(&self, pid: u32) -> io::Result<PathBuf> {

@@ -18,6 +18,22 @@ pub const FDINFO_BYTES: usize = 1024;
 pub const SUBJECTS_TIME: Duration = Duration::from_millis(5);
 /// See [`SUBJECTS_TIME`].
 pub const SUBJECTS_INTERVAL: Duration = Duration::from_millis(100);
+/// How much longer than looking for processes at the other ends of connections the time between is: a hundredth of a CPU goes
+/// into it. What was found before is told meanwhile, and of others the port's service.
+pub const PEERS_REST: u32 = 99;
+/// How long lists of sockets, and waiting processes' own, are read for one window; one list at least. Of addresses there is no
+/// time for, the port's service is told.
+pub const PEERS_LIST_TIME: Duration = Duration::from_millis(50);
+/// How long the descriptors of all processes are looked through for sockets. If that is too short, nothing is told of them.
+pub const PEERS_SCAN_TIME: Duration = Duration::from_millis(250);
+/// How long, for one window, the descriptors of the processes that are known already are looked through while those of all are not.
+pub const PEERS_KNOWN_TIME: Duration = Duration::from_millis(10);
+/// How long it is remembered which sockets a connection leads to, and which processes have a socket.
+pub const PEERS_KEPT: Duration = Duration::from_secs(60);
+/// Connections, and sockets, remembered so; beyond it, those known so far are looked for again.
+pub const PEERS: usize = 16_384;
+/// Descriptors looked at of one process; sockets beyond are not found.
+pub const PEERS_DESCRIPTORS: usize = 16_384;
 /// Executable mappings kept per image; further ones are dropped and count as unmapped.
 pub const MAPPINGS_PER_IMAGE: usize = 16_384;
 /// Bytes kept of the path of a mapping; a longer path is cut.

@@ -12,6 +12,7 @@ use super::image::Image;
 use super::limits;
 use super::maps::Address;
 use super::pause::Pause;
+use super::peers::Peers;
 use super::readings::Readings;
 use super::recent::RecentMap;
 use super::subjects::Subjects;
@@ -26,6 +27,7 @@ pub struct Registry {
     executables: Arc<Executables>,
     subjects: Subjects,
     wakers: Wakers,
+    peers: Peers,
     books: Mutex<Books>,
 }
 
@@ -61,8 +63,8 @@ impl Registry {
     /// A registry of at most `images` images, whose executables it may share with others.
     pub fn with_capacity(images: usize, executables: impl Into<Arc<Executables>>) -> Self {
         let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
-        let (subjects, wakers) = (Subjects::default(), Wakers::default());
-        Self { executables: executables.into(), subjects, wakers, books: Mutex::new(books) }
+        let (subjects, wakers, peers) = (Subjects::default(), Wakers::default(), Peers::default());
+        Self { executables: executables.into(), subjects, wakers, peers, books: Mutex::new(books) }
     }
 
     /// The names of what threads wait for.
@@ -73,6 +75,11 @@ impl Registry {
     /// The names of those who end waits.
     pub fn wakers(&self) -> &Wakers {
         &self.wakers
+    }
+
+    /// The names of processes at the other ends of connections.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// The image, read now if it was never seen. `None` if its process was gone before it could be read.

@@ -23,6 +23,30 @@ pub enum Socket {
     Unix(Option<String>),
 }
 
+/// A socket of TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// Zero as long as no process has it, or none has it any more.
+    pub inode: u64,
+    /// Its own address.
+    pub local: SocketAddr,
+    /// That of its peer, if it has one.
+    pub remote: Option<SocketAddr>,
+    /// Whether it listens.
+    pub listens: bool,
+}
+
+/// The sockets of TCP of the network of a process.
+pub fn read_tcp(pid: u32, world: &dyn World) -> Vec<TcpSocket> {
+    let texts = [Sockets::Tcp, Sockets::Tcp6].map(|kind| world.read(pid, ProcFile::Net(kind)).unwrap_or_default());
+    let sockets = texts.iter().flat_map(|text| lines(text)).filter_map(|line| parse_inet(line, "tcp"));
+    let tcp = sockets.filter_map(|(inode, socket)| match socket {
+        Socket::Inet { local, remote, listens, .. } => Some(TcpSocket { inode, local, remote, listens }),
+        Socket::Unix(_) => None,
+    });
+    tcp.collect()
+}
+
 /// The sockets of the network of a process, by inode.
 pub fn read_sockets(pid: u32, world: &dyn World) -> HashMap<u64, Socket> {
     let inet = [Sockets::Tcp, Sockets::Tcp6, Sockets::Udp, Sockets::Udp6];

@@ -16,6 +16,7 @@ use rustix::fs::FileType;
 use super::limits;
 use super::maps::{Mapping, mapped_devices};
 use super::mounts::Mounts;
+use super::sockets::inode_of;
 use crate::sys::identity::Reader;
 use crate::sys::openat2::{self, Device, Found, Links};
 use crate::sys::process_memory;
@@ -152,6 +153,16 @@ pub trait World: Send + Sync {
         let _ = (pid, descriptor);
         Err(io::ErrorKind::NotFound.into())
     }
+    /// The inodes of the sockets among so many of its first open descriptors.
+    fn socket_inodes(&self, pid: u32, descriptors: usize) -> io::Result<Vec<u64>> {
+        let _ = (pid, descriptors);
+        Err(io::ErrorKind::NotFound.into())
+    }
+    /// Which network the process is in: the inode of its namespace.
+    fn network(&self, pid: u32) -> io::Result<u64> {
+        let _ = pid;
+        Err(io::ErrorKind::NotFound.into())
+    }
     /// Those of the files that [`Self::open_below_root`] would open, in their order.
     fn open_each_below_root(&self, pid: u32, paths: &[PathBuf]) -> io::Result<Vec<File>> {
         Ok(paths.iter().filter_map(|path| self.open_below_root(pid, path).ok()).collect())
@@ -239,6 +250,17 @@ impl World for ProcWorld {
         let inode = String::from_utf8_lossy(&info);
         let inode = inode.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok());
         Ok(OpenFile { inode: inode.ok_or(io::ErrorKind::Unsupported)?, path })
+    }
+
+    fn socket_inodes(&self, pid: u32, descriptors: usize) -> io::Result<Vec<u64>> {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd"))?.take(descriptors);
+        Ok(entries.filter_map(|entry| inode_of(fs::read_link(entry.ok()?.path()).ok()?.to_str()?)).collect())
+    }
+
+    fn network(&self, pid: u32) -> io::Result<u64> {
+        let link = fs::read_link(format!("/proc/{pid}/ns/net"))?;
+        let inode = link.to_str().and_then(|link| link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok());
+        inode.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     fn working_directory(&self, pid: u32) -> io::Result<PathBuf> {

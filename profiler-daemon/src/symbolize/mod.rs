@@ -34,7 +34,7 @@ use crate::aggregate::{RawLoop, RawSample, RawStack, RawState, RawWindow};
 use crate::process::{Image, Registry, World, subject_name};
 use crate::profile::{
     CodeKind, Frame, FrameKind, ImageId, LengthEstimate, LoopWaits, LossReason, NamedWaker, ProcessId, Profile, Reason,
-    Sample, Stack, State, Task, ThreadId, WaitClass, WaitDetail, Waker,
+    Sample, Stack, State, Subject, Task, ThreadId, WaitClass, WaitDetail, Waker,
 };
 use crate::runtime::{Runtimes, waits};
 use code_kind::code_kind;
@@ -105,7 +105,8 @@ impl Symbolizer {
 
     /// Names all stacks of a window. Images that `registry` does not know yet are not read now: their processes may be
     /// gone, or not the same any more.
-    pub fn symbolize(&mut self, window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
+    pub fn symbolize(&mut self, mut window: RawWindow, registry: &Registry, world: &dyn World) -> Profile {
+        name_peers(&mut window, registry, world);
         self.native.forget_outdated(&mut self.engine);
         self.native.forget_unused(Instant::now(), &mut self.engine);
         let tasks = window.tasks.iter().filter(|task| task.kernel);
@@ -259,6 +260,17 @@ struct StackEntry {
     stack: u32,
     code: CodeKind,
     process_gone: bool,
+}
+
+/// Names the other ends of connections that are processes of this host.
+fn name_peers(window: &mut RawWindow, registry: &Registry, world: &dyn World) {
+    let connections = window.stacks.iter().filter_map(|stack| match stack.reason.subject? {
+        Subject::Address(address) => Some((stack.image.process, address)),
+        _ => None,
+    });
+    let named = registry.peers().ask(&connections.collect(), world);
+    let subjects = named.into_iter().map(|((process, address), name)| ((process, Subject::Address(address)), name));
+    window.subjects.extend(subjects);
 }
 
 /// What a wait is. The kernel knows what it waited on, and what ended the wait of an event loop; between locks and conditions,

@@ -303,7 +303,12 @@ def ask_redis(books, address):
             connection.sendall(b"BLPOP nothing 0.05\r\n")
             with books:
                 read_line(connection)
-    return address_text(address)
+    return with_peer(address_text(address))
+
+
+def with_peer(address):
+    """An address of this host, with what the process there is called at least."""
+    return "%s (%s" % (address, os.environ["WAITS_PEER"])
 
 
 def prepare_postgres():
@@ -324,7 +329,7 @@ def ask_postgres(books, opened):
         with books:
             result = ctypes.c_void_p(library.PQexec(connection, b"SELECT pg_sleep(0.015)"))
         library.PQclear(result)
-    return os.environ["WAITS_POSTGRES"]
+    return with_peer(os.environ["WAITS_POSTGRES"])
 
 
 # ---- pools -----------------------------------------------------------------------------------------------------------------
