@@ -562,14 +562,11 @@ impl Books {
         understood
     }
 
-    /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
-    /// must be read while the process lives. So may one that was cut because its code was not known.
     fn add_stack(&mut self, event: &StackEvent<'_>) {
         if let Some(watch) = &mut self.watch {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
-        self.awaits.note(event);
         if let Some(subject) = event.reason.subject.filter(|_| is_new)
             && self.aggregator.lacks_name(event.image.process, subject)
             && let Some(name) = self.shared.registry.subjects().ask(event.image.process, subject, &ProcWorld)
@@ -583,6 +580,14 @@ impl Books {
         if let Some(state) = event.python_thread {
             self.shared.runtimes.python.note_thread(event.image, state, event.thread);
         }
+        self.observe(event, is_new);
+        // Whoever is told of the thread finds its image known.
+        self.awaits.note(event);
+    }
+
+    /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
+    /// must be read while the process lives. So may one that was cut because its code was not known.
+    fn observe(&mut self, event: &StackEvent<'_>, is_new: bool) {
         let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
         // What is not recorded of a name may be another by now, though the record is the same.
         let has_names = event.tasks.iter().any(AsyncEntry::has_more_name);
