@@ -16,7 +16,7 @@ use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
     AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Subject, Task, TaskTotals, ThreadId, TimeRange,
-    Timestamp, WaitClass, WaitPeriods,
+    Timestamp, WaitClass, WaitPeriods, Waker,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -211,6 +211,16 @@ impl Aggregator {
     /// Tells what something is called that is waited for in the open window. Untrusted text.
     pub fn name_subject(&mut self, process: ProcessId, subject: Subject, name: Arc<str>) {
         self.window.name_subject(process, subject, name);
+    }
+
+    /// Whether the open window has a wait of the process that this waker ended, and its names were not asked for in this window.
+    pub fn lacks_waker(&self, process: ProcessId, waker: Waker) -> bool {
+        self.window.lacks_waker(process, waker)
+    }
+
+    /// The names of a waker were asked for.
+    pub fn note_waker(&mut self, waker: Waker) {
+        self.window.note_waker(waker);
     }
 
     /// Tells by which T the CPUs choose waits.

@@ -567,15 +567,8 @@ impl Books {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
-        if let Some(subject) = event.reason.subject.filter(|_| is_new)
-            && self.aggregator.lacks_name(event.image.process, subject)
-            && let Some(name) = self.shared.registry.subjects().ask(event.image.process, subject, &ProcWorld)
-        {
-            self.aggregator.name_subject(event.image.process, subject, name);
-        }
-        if let (Some(waker), StackKind::OffCpu { runq_ns, .. }) = (event.reason.waker.filter(|_| is_new), event.kind) {
-            let woken_ns = clock::boot_of_monotonic_ns(event.at_ns.saturating_sub(runq_ns));
-            self.shared.registry.wakers().observe(waker, woken_ns, &ProcWorld);
+        if is_new {
+            self.ask_names(event);
         }
         if let Some(state) = event.python_thread {
             self.shared.runtimes.python.note_thread(event.image, state, event.thread);
@@ -583,6 +576,25 @@ impl Books {
         self.observe(event, is_new);
         // Whoever is told of the thread finds its image known.
         self.awaits.note(event);
+    }
+
+    /// Asks what the thread waited for is called, and who ended that, where the window does not know yet.
+    fn ask_names(&mut self, event: &StackEvent<'_>) {
+        let (aggregator, registry, process) = (&mut self.aggregator, &self.shared.registry, event.image.process);
+        if let Some(subject) = event.reason.subject
+            && aggregator.lacks_name(process, subject)
+            && let Some(name) = registry.subjects().ask(process, subject, &ProcWorld)
+        {
+            aggregator.name_subject(process, subject, name);
+        }
+        if let (Some(waker), StackKind::OffCpu { runq_ns, .. }) = (event.reason.waker, event.kind)
+            && aggregator.lacks_waker(process, waker)
+        {
+            let woken_ns = clock::boot_of_monotonic_ns(event.at_ns.saturating_sub(runq_ns));
+            if registry.wakers().observe(waker, woken_ns, &ProcWorld) {
+                aggregator.note_waker(waker);
+            }
+        }
     }
 
     /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
