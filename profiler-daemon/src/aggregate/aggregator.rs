@@ -176,13 +176,16 @@ impl Aggregator {
             return;
         }
         let detail = event.reason.detail.filter(|_| !idle).map_or("", |detail| detail.name);
+        let charged = Awaited::charged(class, detail);
+        let stack = (!charged.is_empty()).then(|| BorrowedStack::of(event).to_owned_stack());
         let wait = LoopWait {
+            image: event.image,
             from_ns: event.at_ns.saturating_sub(duration_ns),
             to_ns: event.at_ns,
             weight_ns: event.weight_ns,
             detail,
-            charged: Awaited::charged(class, detail),
-            stack: BorrowedStack::of(event).to_owned_stack(),
+            charged,
+            stack,
         };
         for look in self.loops.add_wait(key, wait.clone()) {
             self.book_look(&look, &wait);
@@ -292,9 +295,7 @@ impl Aggregator {
         if let Some(account) = self.accounts.get_mut(&ended.account.id) {
             account.ended = true;
         }
-        if ended.exited {
-            self.loops.forget((ended.account.process, ended.account.id.thread));
-        }
+        self.loops.forget((ended.account.process, ended.account.id.thread));
     }
 
     /// Adds the books of a living account, met by a pass over all tasks.
@@ -385,11 +386,6 @@ impl Aggregator {
             }
             told.ns += ns;
         }
-        if self.told.is_empty() {
-            return;
-        }
-        let living: HashSet<ThreadId> = self.accounts.keys().map(|id| id.thread).collect();
-        self.told.retain(|(_, thread), _| living.contains(thread));
     }
 
     /// What the open window adds to earlier ones so far.
@@ -419,6 +415,10 @@ impl Aggregator {
     fn forget_ended(&mut self) {
         let began_ns = self.opened_ns;
         self.accounts.retain(|_, account| !account.ended || account.seen_ns >= began_ns);
+        // Not every end is told of.
+        let living: HashSet<ThreadId> = self.accounts.keys().map(|id| id.thread).collect();
+        self.told.retain(|(_, thread), _| living.contains(thread));
+        self.loops.retain(|(_, thread)| living.contains(thread));
     }
 
     fn amend(&self, start_ns: u64, amended: &Window, names: &Names<'_>) -> Option<RawWindow> {
@@ -651,6 +651,7 @@ mod tests {
     #[test]
     fn looks_count_for_the_window_they_were_made_in_when_their_wait_has_ended() {
         let mut aggregator = aggregator();
+        aggregator.add_account(&account(0, 0));
         let (client, replies) = ((Awaited::Client, 1, 5), [(Awaited::Reply, 7, 1), (Awaited::Reply, 8, 3)]);
         aggregator.add_look(look(SECOND, &[client]));
         aggregator.add_stack(&looped(SECOND + 1, SECOND, true));
@@ -667,6 +668,31 @@ mod tests {
         };
         assert_eq!(told(&second.amendments), [(1, 0, vec![25, 75])], "each task has the same part");
         assert_eq!(told(&[second.window]), [(1, 100, vec![])], "nobody awaited a reply");
+    }
+
+    #[test]
+    fn looks_at_two_programs_of_one_thread_are_told_apart() {
+        let mut aggregator = aggregator();
+        let next = ImageId { process: PROCESS, exec_ns: 1500 };
+        aggregator.add_look(look(1000, &[(Awaited::Reply, 7, 1)]));
+        aggregator.add_stack(&looped(1100, 200, false));
+        aggregator.add_look(Look { image: next, ..look(2000, &[(Awaited::Reply, 7, 1)]) });
+        aggregator.add_stack(&StackEvent { image: next, ..looped(2100, 200, false) });
+        let loops = aggregator.peek(Timestamp(1)).loops;
+        let told: Vec<_> = loops.iter().map(|of| (of.task, of.image.exec_ns, of.looks)).collect();
+        assert_eq!(told, [(0, 0, 1), (0, 1500, 1)]);
+    }
+
+    #[test]
+    fn a_loop_whose_thread_has_no_account_any_more_is_forgotten() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(0, 0));
+        aggregator.add_look(look(1000, &[]));
+        aggregator.close(Timestamp(1), 2000);
+        assert!(aggregator.loops.has((PROCESS, THREAD)));
+        (0..3).for_each(|_| aggregator.end_pass(2 * LOST_NS));
+        aggregator.close(Timestamp(2), 2 * LOST_NS);
+        assert!(!aggregator.loops.has((PROCESS, THREAD)));
     }
 
     fn account(net_ns: u64, cpu_ns: u64) -> Account {

@@ -278,7 +278,8 @@ impl Window {
     /// Adds a look at the tasks of a loop, which fell into this wait.
     pub(super) fn add_look(&mut self, look: &Look, wait: &LoopWait) {
         let task = self.intern_task(look.key());
-        let stack = self.intern_stack(BorrowedStack::of_raw(&wait.stack)).map(|(index, _)| index);
+        let stack = wait.stack.as_ref().and_then(|stack| self.intern_stack(BorrowedStack::of_raw(stack)));
+        let stack = stack.map(|(index, _)| index);
         self.places.add(task, stack, look, wait);
     }
 
