@@ -265,17 +265,20 @@ impl Aggregator {
         let oldest_ns = self.opened_ns.saturating_sub(self.history_ns);
         let mut window_ends_ns = u64::MAX;
         let is_kept = |part: &Part| std::mem::replace(&mut window_ends_ns, part.window_start_ns) > oldest_ns;
-        let parts: Vec<Part> = self.edges.cut(from_ns, event.at_ns).take_while(is_kept).collect();
-        for part in parts {
+        let kept = self.edges.cut(from_ns, event.at_ns).take_while(is_kept);
+        // Of a wait that ended just before the open window began, nothing lies in it.
+        let parts: Vec<Part> = kept.filter(|part| part.length_ns > 0).collect();
+        for (at, part) in parts.into_iter().enumerate() {
+            let ends = at == 0;
             match part.window_start_ns == self.opened_ns {
-                true => add_off_cpu((&mut self.window, task), index, event, part.length_ns, true),
-                false => self.add_amendment(key, event, part),
+                true => add_off_cpu((&mut self.window, task), index, event, part.length_ns, ends),
+                false => self.add_amendment(key, event, part, ends),
             }
         }
     }
 
-    /// Adds the part of a wait that lies in an earlier window, if there is room for its stack.
-    fn add_amendment(&mut self, key: TaskKey, event: &StackEvent<'_>, part: Part) {
+    /// Adds the part of a wait that lies in an earlier window, if there is room for its stack; `ends` if it ended there.
+    fn add_amendment(&mut self, key: TaskKey, event: &StackEvent<'_>, part: Part, ends: bool) {
         let stack = BorrowedStack::of(event);
         let known = self.amendments.get(&part.window_start_ns).is_some_and(|earlier| earlier.has_stack(stack));
         if !known && self.amending_stacks >= AMENDING_STACKS {
@@ -285,7 +288,7 @@ impl Aggregator {
         if let Some((index, is_new)) = earlier.intern_stack(stack) {
             self.amending_stacks += usize::from(is_new);
             let task = earlier.intern_task(key);
-            add_off_cpu((earlier, task), index, event, part.length_ns, false);
+            add_off_cpu((earlier, task), index, event, part.length_ns, ends);
         }
     }
 
@@ -558,8 +561,8 @@ fn add_off_cpu((window, task): (&mut Window, u32), stack: u32, event: &StackEven
         OffCpuCause::Blocked(_) => share(weight_ns, runq_ns, duration_ns),
         _ => 0,
     };
-    // Both parts are the same draw times a constant.
-    let part = |ns: u64| ns as f64 / weight_ns.max(1) as f64;
+    // All parts are the same draw times a constant.
+    let part = |ns: u64| ns as f64 / event.weight_ns.max(1) as f64;
     let addition = |state, idle, ns, ended| Addition {
         state,
         idle,
@@ -754,6 +757,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_is_learnt_of_after_its_window_closed_counts_there() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        aggregator.add_stack(&off_cpu(10 * SECOND - 1, 5 * SECOND, 0, 5 * SECOND));
+        let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
+        let [sample] = &closed.amendments[0].samples[..] else { panic!("{:?}", closed.amendments) };
+        assert_eq!((sample.weight_ns, sample.lengths.as_ref().unwrap().longest_ns), (5 * SECOND, 5 * SECOND));
+        assert!(closed.window.samples.is_empty());
+    }
+
+    #[test]
     fn a_million_lifetimes_leave_nothing_behind() {
         let mut aggregator = aggregator();
         let mut ended = Ended { account: account(2, 1), exited: true };
@@ -846,7 +860,9 @@ mod tests {
         let mut event = off_cpu(11 * SECOND, 4 * SECOND, 0, 8 * SECOND);
         event.period_ns = 8 * SECOND;
         aggregator.add_stack(&event);
-        assert_eq!(aggregator.peek(Timestamp(11 * SECOND)).samples[0].weight_ns, 2 * SECOND);
+        let sample = &aggregator.peek(Timestamp(11 * SECOND)).samples[0];
+        let quarter = off_cpu_variance(8 * SECOND, 4 * SECOND, 8 * SECOND) / 16.0;
+        assert_eq!((sample.weight_ns, sample.variance_ns2), (2 * SECOND, quarter));
         // Another wait of the thread is told of by its capture alone.
         event.at_ns += 1;
         aggregator.add_stack(&event);
