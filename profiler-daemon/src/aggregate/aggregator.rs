@@ -16,7 +16,7 @@ use super::window::{Addition, BorrowedStack, TaskKey, Window};
 use super::{RawSample, RawStack, RawState, RawWindow};
 use crate::profile::{
     AsyncEntry, Awaited, Ending, Loss, LossReason, ProcessId, Subject, Task, TaskTotals, ThreadId, TimeRange,
-    Timestamp, WaitClass, WaitPeriods,
+    Timestamp, WaitClass, WaitPeriods, Waker,
 };
 use crate::wire::{Account, AccountId, Ended, OffCpuCause, StackEvent, StackKind};
 
@@ -176,13 +176,16 @@ impl Aggregator {
             return;
         }
         let detail = event.reason.detail.filter(|_| !idle).map_or("", |detail| detail.name);
+        let charged = Awaited::charged(class, detail);
+        let stack = (!charged.is_empty()).then(|| BorrowedStack::of(event).to_owned_stack());
         let wait = LoopWait {
+            image: event.image,
             from_ns: event.at_ns.saturating_sub(duration_ns),
             to_ns: event.at_ns,
             weight_ns: event.weight_ns,
             detail,
-            charged: Awaited::charged(class, detail),
-            stack: BorrowedStack::of(event).to_owned_stack(),
+            charged,
+            stack,
         };
         for look in self.loops.add_wait(key, wait.clone()) {
             self.book_look(&look, &wait);
@@ -211,6 +214,16 @@ impl Aggregator {
     /// Tells what something is called that is waited for in the open window. Untrusted text.
     pub fn name_subject(&mut self, process: ProcessId, subject: Subject, name: Arc<str>) {
         self.window.name_subject(process, subject, name);
+    }
+
+    /// Whether the open window has a wait of the process that this waker ended, and its names were not asked for in this window.
+    pub fn lacks_waker(&self, process: ProcessId, waker: Waker) -> bool {
+        self.window.lacks_waker(process, waker)
+    }
+
+    /// The names of a waker were asked for.
+    pub fn note_waker(&mut self, waker: Waker) {
+        self.window.note_waker(waker);
     }
 
     /// Tells by which T the CPUs choose waits.
@@ -252,17 +265,20 @@ impl Aggregator {
         let oldest_ns = self.opened_ns.saturating_sub(self.history_ns);
         let mut window_ends_ns = u64::MAX;
         let is_kept = |part: &Part| std::mem::replace(&mut window_ends_ns, part.window_start_ns) > oldest_ns;
-        let parts: Vec<Part> = self.edges.cut(from_ns, event.at_ns).take_while(is_kept).collect();
-        for part in parts {
+        let kept = self.edges.cut(from_ns, event.at_ns).take_while(is_kept);
+        // Of a wait that ended just before the open window began, nothing lies in it.
+        let parts: Vec<Part> = kept.filter(|part| part.length_ns > 0).collect();
+        for (at, part) in parts.into_iter().enumerate() {
+            let ends = at == 0;
             match part.window_start_ns == self.opened_ns {
-                true => add_off_cpu((&mut self.window, task), index, event, part.length_ns, true),
-                false => self.add_amendment(key, event, part),
+                true => add_off_cpu((&mut self.window, task), index, event, part.length_ns, ends),
+                false => self.add_amendment(key, event, part, ends),
             }
         }
     }
 
-    /// Adds the part of a wait that lies in an earlier window, if there is room for its stack.
-    fn add_amendment(&mut self, key: TaskKey, event: &StackEvent<'_>, part: Part) {
+    /// Adds the part of a wait that lies in an earlier window, if there is room for its stack; `ends` if it ended there.
+    fn add_amendment(&mut self, key: TaskKey, event: &StackEvent<'_>, part: Part, ends: bool) {
         let stack = BorrowedStack::of(event);
         let known = self.amendments.get(&part.window_start_ns).is_some_and(|earlier| earlier.has_stack(stack));
         if !known && self.amending_stacks >= AMENDING_STACKS {
@@ -272,7 +288,7 @@ impl Aggregator {
         if let Some((index, is_new)) = earlier.intern_stack(stack) {
             self.amending_stacks += usize::from(is_new);
             let task = earlier.intern_task(key);
-            add_off_cpu((earlier, task), index, event, part.length_ns, false);
+            add_off_cpu((earlier, task), index, event, part.length_ns, ends);
         }
     }
 
@@ -282,9 +298,7 @@ impl Aggregator {
         if let Some(account) = self.accounts.get_mut(&ended.account.id) {
             account.ended = true;
         }
-        if ended.exited {
-            self.loops.forget((ended.account.process, ended.account.id.thread));
-        }
+        self.loops.forget((ended.account.process, ended.account.id.thread));
     }
 
     /// Adds the books of a living account, met by a pass over all tasks.
@@ -375,11 +389,6 @@ impl Aggregator {
             }
             told.ns += ns;
         }
-        if self.told.is_empty() {
-            return;
-        }
-        let living: HashSet<ThreadId> = self.accounts.keys().map(|id| id.thread).collect();
-        self.told.retain(|(_, thread), _| living.contains(thread));
     }
 
     /// What the open window adds to earlier ones so far.
@@ -409,6 +418,10 @@ impl Aggregator {
     fn forget_ended(&mut self) {
         let began_ns = self.opened_ns;
         self.accounts.retain(|_, account| !account.ended || account.seen_ns >= began_ns);
+        // Not every end is told of.
+        let living: HashSet<ThreadId> = self.accounts.keys().map(|id| id.thread).collect();
+        self.told.retain(|(_, thread), _| living.contains(thread));
+        self.loops.retain(|(_, thread)| living.contains(thread));
     }
 
     fn amend(&self, start_ns: u64, amended: &Window, names: &Names<'_>) -> Option<RawWindow> {
@@ -548,8 +561,8 @@ fn add_off_cpu((window, task): (&mut Window, u32), stack: u32, event: &StackEven
         OffCpuCause::Blocked(_) => share(weight_ns, runq_ns, duration_ns),
         _ => 0,
     };
-    // Both parts are the same draw times a constant.
-    let part = |ns: u64| ns as f64 / weight_ns.max(1) as f64;
+    // All parts are the same draw times a constant.
+    let part = |ns: u64| ns as f64 / event.weight_ns.max(1) as f64;
     let addition = |state, idle, ns, ended| Addition {
         state,
         idle,
@@ -641,6 +654,7 @@ mod tests {
     #[test]
     fn looks_count_for_the_window_they_were_made_in_when_their_wait_has_ended() {
         let mut aggregator = aggregator();
+        aggregator.add_account(&account(0, 0));
         let (client, replies) = ((Awaited::Client, 1, 5), [(Awaited::Reply, 7, 1), (Awaited::Reply, 8, 3)]);
         aggregator.add_look(look(SECOND, &[client]));
         aggregator.add_stack(&looped(SECOND + 1, SECOND, true));
@@ -657,6 +671,31 @@ mod tests {
         };
         assert_eq!(told(&second.amendments), [(1, 0, vec![25, 75])], "each task has the same part");
         assert_eq!(told(&[second.window]), [(1, 100, vec![])], "nobody awaited a reply");
+    }
+
+    #[test]
+    fn looks_at_two_programs_of_one_thread_are_told_apart() {
+        let mut aggregator = aggregator();
+        let next = ImageId { process: PROCESS, exec_ns: 1500 };
+        aggregator.add_look(look(1000, &[(Awaited::Reply, 7, 1)]));
+        aggregator.add_stack(&looped(1100, 200, false));
+        aggregator.add_look(Look { image: next, ..look(2000, &[(Awaited::Reply, 7, 1)]) });
+        aggregator.add_stack(&StackEvent { image: next, ..looped(2100, 200, false) });
+        let loops = aggregator.peek(Timestamp(1)).loops;
+        let told: Vec<_> = loops.iter().map(|of| (of.task, of.image.exec_ns, of.looks)).collect();
+        assert_eq!(told, [(0, 0, 1), (0, 1500, 1)]);
+    }
+
+    #[test]
+    fn a_loop_whose_thread_has_no_account_any_more_is_forgotten() {
+        let mut aggregator = aggregator();
+        aggregator.add_account(&account(0, 0));
+        aggregator.add_look(look(1000, &[]));
+        aggregator.close(Timestamp(1), 2000);
+        assert!(aggregator.loops.has((PROCESS, THREAD)));
+        (0..3).for_each(|_| aggregator.end_pass(2 * LOST_NS));
+        aggregator.close(Timestamp(2), 2 * LOST_NS);
+        assert!(!aggregator.loops.has((PROCESS, THREAD)));
     }
 
     fn account(net_ns: u64, cpu_ns: u64) -> Account {
@@ -715,6 +754,17 @@ mod tests {
         let counts: Vec<f64> = told.counts().map(|(_, count)| count).collect();
         assert_eq!((counts, told.longest_ns), (vec![100.0, 1.0], 4 * SECOND));
         assert!(lengths(&closed.amendments[0]).is_empty());
+    }
+
+    #[test]
+    fn a_wait_that_is_learnt_of_after_its_window_closed_counts_there() {
+        let mut aggregator = aggregator();
+        aggregator.close(Timestamp(10 * SECOND), 10 * SECOND);
+        aggregator.add_stack(&off_cpu(10 * SECOND - 1, 5 * SECOND, 0, 5 * SECOND));
+        let closed = aggregator.close(Timestamp(20 * SECOND), 20 * SECOND);
+        let [sample] = &closed.amendments[0].samples[..] else { panic!("{:?}", closed.amendments) };
+        assert_eq!((sample.weight_ns, sample.lengths.as_ref().unwrap().longest_ns), (5 * SECOND, 5 * SECOND));
+        assert!(closed.window.samples.is_empty());
     }
 
     #[test]
@@ -810,7 +860,9 @@ mod tests {
         let mut event = off_cpu(11 * SECOND, 4 * SECOND, 0, 8 * SECOND);
         event.period_ns = 8 * SECOND;
         aggregator.add_stack(&event);
-        assert_eq!(aggregator.peek(Timestamp(11 * SECOND)).samples[0].weight_ns, 2 * SECOND);
+        let sample = &aggregator.peek(Timestamp(11 * SECOND)).samples[0];
+        let quarter = off_cpu_variance(8 * SECOND, 4 * SECOND, 8 * SECOND) / 16.0;
+        assert_eq!((sample.weight_ns, sample.variance_ns2), (2 * SECOND, quarter));
         // Another wait of the thread is told of by its capture alone.
         event.at_ns += 1;
         aggregator.add_stack(&event);

@@ -48,6 +48,8 @@ impl Look {
 /// A captured wait of a loop.
 #[derive(Debug, Clone)]
 pub(super) struct LoopWait {
+    /// The program image.
+    pub(super) image: ImageId,
     /// When it began and ended, on the monotonic clock.
     pub(super) from_ns: u64,
     pub(super) to_ns: u64,
@@ -56,13 +58,13 @@ pub(super) struct LoopWait {
     /// What ended it, and what it is charged to; nothing if it is not charged.
     pub(super) detail: &'static str,
     pub(super) charged: &'static [Awaited],
-    /// Where the loop waited.
-    pub(super) stack: RawStack,
+    /// Where the loop waited, if it is charged.
+    pub(super) stack: Option<RawStack>,
 }
 
 impl LoopWait {
     fn holds(&self, look: &Look) -> bool {
-        (self.from_ns..self.to_ns).contains(&look.at_ns)
+        self.image == look.image && (self.from_ns..self.to_ns).contains(&look.at_ns)
     }
 
     /// The weight of a look that fell into it.
@@ -128,6 +130,12 @@ impl Loops {
         found
     }
 
+    /// Forgets all threads but those that live.
+    pub(super) fn retain(&mut self, lives: impl Fn(&TaskKey) -> bool) {
+        self.threads.retain(|key, _| lives(key));
+        self.places = self.threads.values().map(|known| places_of(&known.looks)).sum();
+    }
+
     /// Forgets a thread.
     pub(super) fn forget(&mut self, key: TaskKey) {
         self.places -= self.threads.remove(&key).map_or(0, |known| places_of(&known.looks));
@@ -141,7 +149,7 @@ fn places_of<'a>(looks: impl IntoIterator<Item = &'a Look>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Ending, PythonEnding, WaitClass, WaitReason};
+    use crate::profile::WaitClass;
 
     const IMAGE: ImageId = ImageId { process: ProcessId { pid: 1, start_ns: 1 }, exec_ns: 0 };
     const THREAD: ThreadId = ThreadId { tid: 1, start_ns: 1 };
@@ -152,24 +160,8 @@ mod tests {
     }
 
     fn wait(from_ns: u64, to_ns: u64, weight_ns: u64) -> LoopWait {
-        let stack = RawStack {
-            image: IMAGE,
-            on_cpu: false,
-            kernel: Arc::default(),
-            user: Arc::default(),
-            has_gap: false,
-            ending: Ending::Complete,
-            python: Arc::default(),
-            python_ending: PythonEnding::Complete,
-            tasks: Arc::default(),
-            task_frames: 0,
-            lock_holder: None,
-            collecting: false,
-            code_ns: 0,
-            reason: WaitReason::default(),
-        };
         let charged = Awaited::charged(WaitClass::Poll, "reply");
-        LoopWait { from_ns, to_ns, weight_ns, detail: "reply", charged, stack }
+        LoopWait { image: IMAGE, from_ns, to_ns, weight_ns, detail: "reply", charged, stack: None }
     }
 
     #[test]
@@ -196,5 +188,25 @@ mod tests {
         assert!(loops.add_look(self::look(200)).is_none());
         loops.forget(KEY);
         assert!(!loops.has(KEY));
+    }
+
+    #[test]
+    fn a_look_at_another_program_than_the_one_that_waited_fell_into_no_wait() {
+        let mut loops = Loops::default();
+        loops.add_look(Look { image: ImageId { exec_ns: 7, ..IMAGE }, ..look(150) });
+        loops.add_look(look(160));
+        let found: Vec<u64> = loops.add_wait(KEY, wait(140, 300, 160)).iter().map(|look| look.at_ns).collect();
+        assert_eq!(found, [160]);
+    }
+
+    #[test]
+    fn threads_that_do_not_live_leave_nothing_behind() {
+        let mut loops = Loops::default();
+        let pending = vec![Pending { awaited: Awaited::Reply, entries: Arc::default(), tasks: 1 }];
+        loops.add_look(Look { pending, ..look(1) });
+        loops.retain(|key| *key == KEY);
+        assert_eq!((loops.has(KEY), loops.places), (true, 1));
+        loops.retain(|key| *key != KEY);
+        assert_eq!((loops.has(KEY), loops.places), (false, 0));
     }
 }

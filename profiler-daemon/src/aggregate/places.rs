@@ -1,4 +1,4 @@
-//! What looks found in one window, by thread and what ended the wait.
+//! What looks found in one window, by thread, program image and what ended the wait.
 
 use std::sync::Arc;
 
@@ -12,14 +12,13 @@ use crate::profile::{AsyncEntry, AsyncName, AsyncTask, ImageId};
 /// The places of all loops of a window.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    loops: IndexMap<(u32, &'static str), LoopPlaces>,
+    loops: IndexMap<(u32, ImageId, &'static str), LoopPlaces>,
     /// How many places there are in all.
     count: usize,
 }
 
 #[derive(Debug)]
 struct LoopPlaces {
-    image: ImageId,
     stack: Option<u32>,
     looks: u64,
     empty_ns: u64,
@@ -30,8 +29,8 @@ impl Places {
     /// Adds a look that fell into a wait of a task, with the index of the stack on which the loop waited. Tasks that await what
     /// ended the wait share the look's weight equally.
     pub(super) fn add(&mut self, task: u32, stack: Option<u32>, look: &Look, wait: &LoopWait) {
-        let new = || LoopPlaces { image: look.image, stack, looks: 0, empty_ns: 0, places: IndexMap::new() };
-        let known = self.loops.entry((task, wait.detail)).or_insert_with(new);
+        let new = || LoopPlaces { stack, looks: 0, empty_ns: 0, places: IndexMap::new() };
+        let known = self.loops.entry((task, look.image, wait.detail)).or_insert_with(new);
         known.looks += 1;
         let before = known.places.len();
         let most = PLACES.min(before + WINDOW_PLACES.saturating_sub(self.count));
@@ -56,12 +55,12 @@ impl Places {
 
     /// What was found, as it stands.
     pub(super) fn to_raw(&self) -> Vec<RawLoop> {
-        let raw = |((task, detail), known): (&(u32, &'static str), &LoopPlaces)| RawLoop {
-            task: *task,
+        let raw = |(&(task, image, detail), known): (&(u32, ImageId, &'static str), &LoopPlaces)| RawLoop {
+            task,
             detail,
             looks: known.looks,
             empty_ns: known.empty_ns,
-            image: known.image,
+            image,
             stack: known.stack,
             places: known.places.iter().map(|(entries, ns)| (entries.clone(), *ns)).collect(),
         };

@@ -25,7 +25,7 @@ pub struct RawWindow {
     pub subjects: SubjectNames,
     /// How long the waits that ended were, one per (task, class).
     pub wait_lengths: Vec<WaitLengths>,
-    /// What tasks awaited while event loops waited, one per (task, what ended the waits).
+    /// What tasks awaited while event loops waited, one per (task, program image, what ended the waits).
     pub loops: Vec<RawLoop>,
     /// The mean on-CPU time between two on-CPU samples of one CPU.
     pub cpu_period_ns: u64,

@@ -31,6 +31,8 @@ pub(super) struct Window {
     subjects: HashMap<(ProcessId, Subject), Option<Arc<str>>>,
     /// Who woke them.
     wakers: HashSet<(ProcessId, Waker)>,
+    /// Those whose names were asked for, by pid and tid.
+    named_wakers: HashSet<(u32, u32)>,
     /// The longest T by which a wait of each task was chosen.
     periods_ns: HashMap<u32, u64>,
     wait_periods: WaitPeriods,
@@ -240,6 +242,19 @@ impl Window {
         }
     }
 
+    /// Whether the window tells this waker apart and its names were not asked for yet.
+    pub(super) fn lacks_waker(&self, process: ProcessId, waker: Waker) -> bool {
+        let Waker::Thread { pid, tid, .. } = waker else { return false };
+        !self.named_wakers.contains(&(pid, tid)) && self.wakers.contains(&(process, waker))
+    }
+
+    /// Notes that the names of a waker were asked for.
+    pub(super) fn note_waker(&mut self, waker: Waker) {
+        if let Waker::Thread { pid, tid, .. } = waker {
+            self.named_wakers.insert((pid, tid));
+        }
+    }
+
     /// What is called how of what these stacks waited for.
     pub(super) fn names_of(&self, stacks: &[RawStack]) -> SubjectNames {
         let subjects = stacks.iter().filter_map(|stack| Some((stack.image.process, stack.reason.subject?)));
@@ -263,7 +278,8 @@ impl Window {
     /// Adds a look at the tasks of a loop, which fell into this wait.
     pub(super) fn add_look(&mut self, look: &Look, wait: &LoopWait) {
         let task = self.intern_task(look.key());
-        let stack = self.intern_stack(BorrowedStack::of_raw(&wait.stack)).map(|(index, _)| index);
+        let stack = wait.stack.as_ref().and_then(|stack| self.intern_stack(BorrowedStack::of_raw(stack)));
+        let stack = stack.map(|(index, _)| index);
         self.places.add(task, stack, look, wait);
     }
 
@@ -371,6 +387,12 @@ mod tests {
         assert_eq!(window.intern_stack(woken_by(beyond)), Some((beyond, true)));
         assert_eq!(window.intern_stack(woken_by(beyond + 1)), Some((beyond, false)));
         assert_eq!(window.intern_stack(woken_by(5)), Some((5, false)));
+        let lacks = |window: &Window, tid| {
+            window.lacks_waker(image.process, Waker::Thread { pid: 9, tid, over_network: false })
+        };
+        assert!(lacks(&window, 5) && !lacks(&window, beyond), "nobody needs the name of one that is not told apart");
+        window.note_waker(Waker::Thread { pid: 9, tid: 5, over_network: true });
+        assert!(!lacks(&window, 5) && lacks(&window, 6));
     }
 
     fn empty_stack(image: ImageId) -> BorrowedStack<'static> {

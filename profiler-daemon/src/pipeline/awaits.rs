@@ -5,6 +5,7 @@
 //! hundredth of a CPU, and sends what it finds back: the aggregator brings it together with the waits it fell into.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 use super::namer::Shared;
 use crate::aggregate::{Look, Pending};
 use crate::outside::is_polling;
+use crate::process::stat::ProcessStat;
 use crate::process::thread::{Asleep, NotAsleep};
-use crate::process::{Image, ProcWorld, World};
+use crate::process::{Image, ProcWorld, ThreadFile, World};
 use crate::profile::{AsyncEntry, ImageId, PythonFrame, ThreadId, WaitClass};
 use crate::runtime::python::awaited::awaited_in;
 use crate::sys::clock;
@@ -28,6 +30,8 @@ const REST: u32 = 99;
 const READ_TIME: Duration = Duration::from_millis(10);
 /// Loops looked at; further ones are not.
 const LOOPS: usize = 4096;
+/// The pauses in looking at a loop whose tasks cannot be read, such as one that has not imported asyncio yet: each doubles it.
+const PAUSES: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(30);
 
 /// A thread that may have an event loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,8 @@ struct LoopThread {
 
 enum Told {
     Waits(LoopThread),
+    /// It has ended.
+    Ended(ThreadId),
     /// What is selected has changed: only loops that are told of again are of interest.
     Forget,
 }
@@ -64,6 +70,8 @@ pub(super) struct Looker {
 struct Known {
     of: LoopThread,
     looked: Instant,
+    /// If the last look could not read its tasks: how long it is left alone from then on.
+    pause: Option<Duration>,
 }
 
 /// Both ends; if it is not `wanted` to look, nobody is told of anything.
@@ -93,7 +101,11 @@ impl Awaits {
 
     /// A thread has ended.
     pub(super) fn forget(&mut self, thread: ThreadId) {
-        self.told.remove(&thread);
+        if self.told.remove(&thread).is_some()
+            && let Some(to_looker) = &self.to_looker
+        {
+            let _ = to_looker.send(Told::Ended(thread));
+        }
     }
 
     /// What is selected has changed.
@@ -134,14 +146,22 @@ impl Looker {
             false => self.told.recv_timeout(next.saturating_duration_since(Instant::now())),
         };
         match told {
-            Ok(Told::Waits(of)) if self.loops.len() < LOOPS || self.loops.contains_key(&of.thread) => {
-                self.loops.insert(of.thread, Known { of, looked: Instant::now() });
-            }
-            Ok(Told::Waits(_)) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Told::Forget) => self.loops.clear(),
+            Ok(told) => self.learn(told),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         true
+    }
+
+    fn learn(&mut self, told: Told) {
+        match told {
+            Told::Waits(of) if self.loops.len() < LOOPS || self.loops.contains_key(&of.thread) => {
+                self.loops.insert(of.thread, Known { of, looked: Instant::now(), pause: None });
+            }
+            Told::Waits(_) => {}
+            Told::Ended(thread) => drop(self.loops.remove(&thread)),
+            Told::Forget => self.loops.clear(),
+        }
     }
 
     /// Returns whether anybody wants to know.
@@ -150,11 +170,17 @@ impl Looker {
         let mut is_heard = true;
         loops.retain(|_, known| {
             let now = Instant::now();
-            let interval = now - std::mem::replace(&mut known.looked, now);
-            match look_at(&known.of, interval, shared) {
-                Ok(Some(look)) => is_heard &= looks.send(look).is_ok(),
-                Ok(None) => {}
-                Err(Useless) => return false,
+            if !known.is_due(now) {
+                return true;
+            }
+            let interval = known.interval(now);
+            known.looked = now;
+            let seen = look_at(&known.of, interval, shared);
+            known.pause = known.pause_after(&seen);
+            match seen {
+                Seen::Tasks(look) => is_heard &= looks.send(look).is_ok(),
+                Seen::Nothing | Seen::Unreadable => {}
+                Seen::Ended => return false,
             }
             true
         });
@@ -162,25 +188,69 @@ impl Looker {
     }
 }
 
-/// A thread that is not worth another look, until it is told of again.
-struct Useless;
+impl Known {
+    fn is_due(&self, now: Instant) -> bool {
+        self.pause.is_none_or(|pause| now.saturating_duration_since(self.looked) >= pause)
+    }
 
-/// Looks at the tasks of a loop; nothing if it does not wait, or went on meanwhile.
-fn look_at(of: &LoopThread, interval: Duration, shared: &Shared) -> Result<Option<Look>, Useless> {
+    /// What a look now stands for: the time since the one before, unless that could not read anything.
+    fn interval(&self, now: Instant) -> Duration {
+        let since = now.saturating_duration_since(self.looked);
+        if self.pause.is_some() { since.min(INTERVAL) } else { since }
+    }
+
+    /// A look that found the thread at something else tells nothing of whether its tasks can be read.
+    fn pause_after(&self, seen: &Seen) -> Option<Duration> {
+        match seen {
+            Seen::Tasks(_) => None,
+            Seen::Nothing | Seen::Ended => self.pause,
+            Seen::Unreadable => Some(self.pause.map_or(*PAUSES.start(), |pause| (pause * 2).min(*PAUSES.end()))),
+        }
+    }
+}
+
+/// What a look found.
+#[derive(Debug)]
+enum Seen {
+    /// Where tasks are suspended.
+    Tasks(Look),
+    /// The thread does not wait in its loop, or went on meanwhile.
+    Nothing,
+    /// Its tasks cannot be read, as far as its process is known now.
+    Unreadable,
+    /// There is no such thread any more, whoever has its ids now.
+    Ended,
+}
+
+/// Looks at the tasks of a loop.
+fn look_at(of: &LoopThread, interval: Duration, shared: &Shared) -> Seen {
     let (pid, tid, world) = (of.image.process.pid, of.thread.tid, &ProcWorld);
-    let image = shared.registry.image(of.image).ok_or(Useless)?;
+    if !lives(of, world) {
+        return Seen::Ended;
+    }
+    let Some(image) = shared.registry.image(of.image) else { return Seen::Unreadable };
     let asleep = match Asleep::read(pid, tid, world) {
         Ok(asleep) if is_polling(&asleep) => asleep,
-        Ok(_) | Err(NotAsleep::Runs | NotAsleep::WentOn) => return Ok(None),
-        Err(NotAsleep::Ended | NotAsleep::Denied | NotAsleep::Untold) => return Err(Useless),
+        Ok(_) | Err(NotAsleep::Runs | NotAsleep::WentOn) => return Seen::Nothing,
+        Err(NotAsleep::Denied | NotAsleep::Untold) => return Seen::Unreadable,
+        Err(NotAsleep::Ended) => return Seen::Ended,
     };
     let at_ns = clock::monotonic_ns();
     let bounds = (Instant::now() + READ_TIME, at_ns as usize);
-    let found = shared.runtimes.python.read_pending(&image, of.state, bounds, world).ok_or(Useless)?;
-    let Some(found) = found.ok().filter(|_| asleep.is_unchanged(pid, tid, world)) else { return Ok(None) };
+    let Some(found) = shared.runtimes.python.read_pending(&image, of.state, bounds, world) else {
+        return Seen::Unreadable;
+    };
+    let Some(found) = found.ok().filter(|_| asleep.is_unchanged(pid, tid, world)) else { return Seen::Nothing };
     let pending = group(&image, &found.places, shared, world);
     let interval_ns = interval.as_nanos() as u64;
-    Ok(Some(Look { image: of.image, thread: of.thread, at_ns, interval_ns, pending }))
+    Seen::Tasks(Look { image: of.image, thread: of.thread, at_ns, interval_ns, pending })
+}
+
+/// Whether the thread with these ids is still the one that was told of.
+fn lives(of: &LoopThread, world: &dyn World) -> bool {
+    let text = world.read_thread(of.image.process.pid, of.thread.tid, ThreadFile::Stat);
+    let stat = text.ok().and_then(|text| ProcessStat::parse(&text));
+    stat.is_some_and(|stat| stat.started_at(of.thread.start_ns))
 }
 
 /// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives.
@@ -218,6 +288,62 @@ fn interval() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::fixture::{FixtureProcess, FixtureWorld};
+    use crate::process::stat::TICK_NS;
+    use crate::profile::ProcessId;
+
+    const SECOND: u64 = 100 * TICK_NS;
+
+    fn loop_thread(start_ns: u64) -> LoopThread {
+        let image = ImageId { process: ProcessId { pid: 7, start_ns }, exec_ns: 0 };
+        LoopThread { image, thread: ThreadId { tid: 8, start_ns }, state: 1 }
+    }
+
+    fn look() -> Look {
+        let LoopThread { image, thread, .. } = loop_thread(SECOND);
+        Look { image, thread, at_ns: 1, interval_ns: 1, pending: Vec::new() }
+    }
+
+    #[test]
+    fn a_loop_whose_tasks_cannot_be_read_is_looked_at_again_after_growing_pauses() {
+        let looked = Instant::now();
+        let mut known = Known { of: loop_thread(SECOND), looked, pause: None };
+        assert!(known.is_due(looked));
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            known.pause = known.pause_after(&Seen::Unreadable);
+            pauses.push(known.pause.unwrap());
+        }
+        assert_eq!((pauses[0], pauses[1], pauses[9]), (*PAUSES.start(), *PAUSES.start() * 2, *PAUSES.end()));
+        assert_eq!(known.pause_after(&Seen::Nothing), known.pause);
+        assert!(!known.is_due(looked + *PAUSES.end() / 2) && known.is_due(looked + *PAUSES.end()));
+        assert_eq!(known.interval(looked + *PAUSES.end()), INTERVAL, "it does not stand for the pause");
+        assert_eq!(known.pause_after(&Seen::Tasks(look())), None);
+    }
+
+    #[test]
+    fn the_looker_forgets_a_loop_that_ended() {
+        let (mut awaits, mut looker) = awaits(true);
+        let of = loop_thread(SECOND);
+        awaits.told.insert(of.thread, of);
+        looker.learn(Told::Waits(of));
+        awaits.forget(ThreadId { tid: 9, ..of.thread });
+        awaits.forget(of.thread);
+        assert!(looker.listen(Instant::now()) && looker.loops.is_empty());
+        assert!(looker.told.try_recv().is_err(), "nobody heard of the other");
+    }
+
+    #[test]
+    fn a_thread_that_has_the_ids_of_one_that_ended_is_not_looked_at() {
+        let world = FixtureWorld::default();
+        let stat = format!("8 (python) S 1 {}{} 0", "0 ".repeat(17), SECOND / TICK_NS);
+        let threads = [(8, [(ThreadFile::Stat, stat)].into())].into();
+        world.insert(7, FixtureProcess { threads, ..FixtureProcess::default() });
+        assert!(lives(&loop_thread(SECOND + 5), &world));
+        assert!(!lives(&loop_thread(SECOND / 2), &world));
+        world.remove(7);
+        assert!(!lives(&loop_thread(SECOND), &world));
+    }
 
     #[test]
     fn the_time_between_looks_is_some_fifty_milliseconds() {

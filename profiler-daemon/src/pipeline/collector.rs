@@ -562,27 +562,44 @@ impl Books {
         understood
     }
 
-    /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
-    /// must be read while the process lives. So may one that was cut because its code was not known.
     fn add_stack(&mut self, event: &StackEvent<'_>) {
         if let Some(watch) = &mut self.watch {
             watch(event);
         }
         let is_new = self.aggregator.add_stack(event);
-        self.awaits.note(event);
-        if let Some(subject) = event.reason.subject.filter(|_| is_new)
-            && self.aggregator.lacks_name(event.image.process, subject)
-            && let Some(name) = self.shared.registry.subjects().ask(event.image.process, subject, &ProcWorld)
-        {
-            self.aggregator.name_subject(event.image.process, subject, name);
-        }
-        if let (Some(waker), StackKind::OffCpu { runq_ns, .. }) = (event.reason.waker.filter(|_| is_new), event.kind) {
-            let woken_ns = clock::boot_of_monotonic_ns(event.at_ns.saturating_sub(runq_ns));
-            self.shared.registry.wakers().observe(waker, woken_ns, &ProcWorld);
+        if is_new {
+            self.ask_names(event);
         }
         if let Some(state) = event.python_thread {
             self.shared.runtimes.python.note_thread(event.image, state, event.thread);
         }
+        self.observe(event, is_new);
+        // Whoever is told of the thread finds its image known.
+        self.awaits.note(event);
+    }
+
+    /// Asks what the thread waited for is called, and who ended that, where the window does not know yet.
+    fn ask_names(&mut self, event: &StackEvent<'_>) {
+        let (aggregator, registry, process) = (&mut self.aggregator, &self.shared.registry, event.image.process);
+        if let Some(subject) = event.reason.subject
+            && aggregator.lacks_name(process, subject)
+            && let Some(name) = registry.subjects().ask(process, subject, &ProcWorld)
+        {
+            aggregator.name_subject(process, subject, name);
+        }
+        if let (Some(waker), StackKind::OffCpu { runq_ns, .. }) = (event.reason.waker, event.kind)
+            && aggregator.lacks_waker(process, waker)
+        {
+            let woken_ns = clock::boot_of_monotonic_ns(event.at_ns.saturating_sub(runq_ns));
+            if registry.wakers().observe(waker, woken_ns, &ProcWorld) {
+                aggregator.note_waker(waker);
+            }
+        }
+    }
+
+    /// A stack that is new in this window may come from a process, a library or generated code not seen before, which
+    /// must be read while the process lives. So may one that was cut because its code was not known.
+    fn observe(&mut self, event: &StackEvent<'_>, is_new: bool) {
         let is_cut = matches!(event.user.ending, Ending::Unmapped | Ending::Unprepared);
         // What is not recorded of a name may be another by now, though the record is the same.
         let has_names = event.tasks.iter().any(AsyncEntry::has_more_name);

@@ -13,11 +13,11 @@ pub const SOCKETS_BYTES: usize = 8 << 20;
 pub const PROC_FILE_BYTES: usize = 64 << 10;
 /// Bytes read of `/proc/PID/fdinfo/FD`: the inode's number is in the first lines; other kinds of files have lists of any length.
 pub const FDINFO_BYTES: usize = 1024;
-/// How long names of what threads wait for are asked for within each [`SUBJECTS_INTERVAL`], on the thread that reads events;
-/// those there is no time for are asked for with the next stack that is new in its window.
-pub const SUBJECTS_TIME: Duration = Duration::from_millis(5);
-/// See [`SUBJECTS_TIME`].
-pub const SUBJECTS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long names of what threads wait for and of who wakes them are asked for within each [`ASKING_INTERVAL`], on the thread
+/// that reads events; those there is no time for are asked for with the next stack that is new in its window.
+pub const ASKING_TIME: Duration = Duration::from_millis(5);
+/// See [`ASKING_TIME`].
+pub const ASKING_INTERVAL: Duration = Duration::from_millis(100);
 /// How much longer than looking for processes at the other ends of connections the time between is: a hundredth of a CPU goes
 /// into it. What was found before is told meanwhile, and of others the port's service.
 pub const PEERS_REST: u32 = 99;

@@ -3,6 +3,7 @@
 //! In come pids and identities from the kernel half; out come [`Image`]s with mappings and open files, and sets of pids
 //! for a selector. Everything asked of a process goes through the [`World`] trait; everything answered is untrusted.
 
+mod asking_time;
 pub(crate) mod elf;
 pub mod executables;
 pub mod fixture;

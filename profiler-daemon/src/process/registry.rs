@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::asking_time::AskingTime;
 use super::executables::Executables;
 use super::image::Image;
 use super::limits;
@@ -63,7 +64,9 @@ impl Registry {
     /// A registry of at most `images` images, whose executables it may share with others.
     pub fn with_capacity(images: usize, executables: impl Into<Arc<Executables>>) -> Self {
         let books = Books { images: RecentMap::new(images), bytes: 0, window: 0 };
-        let (subjects, wakers, peers) = (Subjects::default(), Wakers::default(), Peers::default());
+        let asking_time = Arc::<AskingTime>::default();
+        let (subjects, wakers) = (Subjects::within(asking_time.clone()), Wakers::within(asking_time));
+        let peers = Peers::default();
         Self { executables: executables.into(), subjects, wakers, peers, books: Mutex::new(books) }
     }
 

@@ -3,10 +3,9 @@
 //! A name is asked for once in each window and goes with it: an inode or a pid may be another's in the next.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use super::limits;
+use super::asking_time::AskingTime;
 use super::stat::ProcessStat;
 use super::{ProcFile, World};
 use crate::profile::{ProcessId, Subject};
@@ -14,42 +13,21 @@ use crate::profile::{ProcessId, Subject};
 /// Asks for names, within a limit of time.
 #[derive(Debug, Default)]
 pub struct Subjects {
-    spent: Mutex<Spent>,
-}
-
-/// What was spent on names since a moment.
-#[derive(Debug, Default)]
-struct Spent {
-    since: Option<Instant>,
-    time: Duration,
+    time: Arc<AskingTime>,
 }
 
 impl Subjects {
+    /// Asks within a limit that others share.
+    pub(super) fn within(time: Arc<AskingTime>) -> Self {
+        Self { time }
+    }
+
     /// The name of what a process waits for, if it has to be asked for, can be, and there is time for it. Untrusted text.
     pub fn ask(&self, process: ProcessId, subject: Subject, world: &dyn World) -> Option<Arc<str>> {
         if !matches!(subject, Subject::File { .. } | Subject::Process(_)) {
             return None;
         }
-        let begun = Instant::now();
-        if !self.spent().has_room(begun) {
-            return None;
-        }
-        let name = ask(process, subject, world);
-        self.spent().time += begun.elapsed();
-        name
-    }
-
-    fn spent(&self) -> std::sync::MutexGuard<'_, Spent> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Spent {
-    fn has_room(&mut self, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= limits::SUBJECTS_INTERVAL) {
-            *self = Self { since: Some(now), time: Duration::ZERO };
-        }
-        self.time < limits::SUBJECTS_TIME
+        self.time.spend(|| ask(process, subject, world)).flatten()
     }
 }
 
@@ -142,14 +120,5 @@ mod tests {
             let name = subjects.ask(WAITER, Subject::Process(7), &world);
             assert_eq!(name.as_deref(), Some(format!("{comm} (pid 7)").as_str()));
         }
-    }
-
-    #[test]
-    fn asking_ends_when_its_time_is_over_and_goes_on_in_the_next_interval() {
-        let (begun, mut spent) = (Instant::now(), Spent::default());
-        assert!(spent.has_room(begun));
-        spent.time = limits::SUBJECTS_TIME;
-        assert!(!spent.has_room(begun) && !spent.has_room(begun + limits::SUBJECTS_INTERVAL / 2));
-        assert!(spent.has_room(begun + limits::SUBJECTS_INTERVAL));
     }
 }

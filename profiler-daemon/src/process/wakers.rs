@@ -1,11 +1,13 @@
-//! Names of the threads that end waits, asked for when the first stack of such a wait arrives.
+//! Names of the threads that end waits, asked for once in each window, when the first stack of such a wait arrives.
 //!
+//! Threads rename themselves: what they are called is what they were called last.
 //! Pids and tids are used again. A process that started after the wake is not the one that woke, and has no say; nor has one
 //! of which another process had the pid before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::asking_time::AskingTime;
 use super::stat::{ProcessStat, TICK_NS};
 use super::{ProcFile, ThreadFile, World};
 use crate::profile::{NamedWaker, Waker};
@@ -16,6 +18,7 @@ const NAMES: usize = 16_384;
 /// The names of wakers.
 #[derive(Debug, Default)]
 pub struct Wakers {
+    time: Arc<AskingTime>,
     names: Mutex<HashMap<(u32, u32), Known>>,
 }
 
@@ -36,15 +39,28 @@ struct Owner {
 }
 
 impl Wakers {
-    /// Asks for the names of a waker that woke a thread at `woken_ns`, in nanoseconds since boot.
-    pub fn observe(&self, waker: Waker, woken_ns: u64, world: &dyn World) {
-        let Waker::Thread { pid, tid, .. } = waker else { return };
-        let Some(now) = ask(pid, tid, woken_ns, world) else { return };
+    /// Asks within a limit of time that others share.
+    pub(super) fn within(time: Arc<AskingTime>) -> Self {
+        Self { time, ..Self::default() }
+    }
+
+    /// Asks for the names of a waker that woke a thread at `woken_ns`, in nanoseconds since boot. Returns whether there was
+    /// time for it.
+    pub fn observe(&self, waker: Waker, woken_ns: u64, world: &dyn World) -> bool {
+        let Waker::Thread { pid, tid, .. } = waker else { return true };
+        let Some(asked) = self.time.spend(|| ask(pid, tid, woken_ns, world)) else { return false };
+        if let Some(now) = asked {
+            self.learn((pid, tid), now);
+        }
+        true
+    }
+
+    fn learn(&self, ids: (u32, u32), now: Known) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= NAMES && !names.contains_key(&(pid, tid)) {
+        if names.len() >= NAMES && !names.contains_key(&ids) {
             names.clear();
         }
-        names.entry((pid, tid)).and_modify(|known| known.learn(&now)).or_insert(now);
+        names.entry(ids).and_modify(|known| known.learn(&now)).or_insert(now);
     }
 
     /// The waker with its names, as far as they are known.
@@ -61,6 +77,10 @@ impl Wakers {
 impl Known {
     fn learn(&mut self, now: &Self) {
         self.process.learn(&now.process);
+        if self.process.name.is_none() {
+            self.thread = None;
+            return;
+        }
         match (&mut self.thread, &now.thread) {
             (Some(known), Some(now)) => known.learn(now),
             (thread @ None, now) => thread.clone_from(now),
@@ -77,6 +97,8 @@ impl Owner {
     fn learn(&mut self, now: &Self) {
         if self.start_ticks != now.start_ticks {
             self.name = None;
+        } else if self.name.is_some() {
+            self.name.clone_from(&now.name);
         }
     }
 }
@@ -104,6 +126,19 @@ mod tests {
         world
     }
 
+    fn with_thread(comm: &str, thread_name: &str, start_ns: u64) -> FixtureWorld {
+        let world = FixtureWorld::default();
+        let stat = format!("7 ({thread_name}) S 1 {}{} 0", "0 ".repeat(17), start_ns / TICK_NS);
+        let threads = [(7, [(ThreadFile::Stat, stat)].into())].into();
+        world.insert(7, FixtureProcess { comm: comm.into(), start_ns, threads, ..FixtureProcess::default() });
+        world
+    }
+
+    fn names(wakers: &Wakers) -> (Option<String>, Option<String>) {
+        let NamedWaker { process_name, thread_name, .. } = wakers.name(WAKER);
+        (process_name.map(|name| name.to_string()), thread_name.map(|name| name.to_string()))
+    }
+
     fn process_name(wakers: &Wakers) -> Option<String> {
         wakers.name(WAKER).process_name.map(|name| name.to_string())
     }
@@ -129,5 +164,23 @@ mod tests {
         wakers.observe(WAKER, 5 * SECOND, &world("java", 4 * SECOND));
         wakers.observe(WAKER, 8 * SECOND, &world("python", 7 * SECOND));
         assert_eq!(process_name(&wakers), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_last_time_they_were_asked_for() {
+        let wakers = Wakers::default();
+        wakers.observe(WAKER, 5 * SECOND, &with_thread("python", "python", 4 * SECOND));
+        wakers.observe(WAKER, 6 * SECOND, &with_thread("gunicorn", "worker", 4 * SECOND));
+        assert_eq!(names(&wakers), (Some("gunicorn".to_owned()), Some("worker".to_owned())));
+    }
+
+    #[test]
+    fn a_thread_has_no_name_once_another_process_had_its_ids() {
+        let wakers = Wakers::default();
+        wakers.observe(WAKER, 5 * SECOND, &with_thread("java", "main", 4 * SECOND));
+        wakers.observe(WAKER, 8 * SECOND, &world("python", 7 * SECOND));
+        assert_eq!(names(&wakers), (None, None));
+        wakers.observe(WAKER, 9 * SECOND, &with_thread("python", "main", 7 * SECOND));
+        assert_eq!(names(&wakers), (None, None), "its older waits are somebody else's");
     }
 }

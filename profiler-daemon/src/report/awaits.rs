@@ -4,6 +4,7 @@
 //! stands for the same time. So of a loop's waits that ended alike, each place gets the part that it has of the looks'
 //! weight, and the loop keeps the part of those looks that found nothing. *The parts of an entry sum up to it, to the nanosecond.*
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
@@ -49,18 +50,27 @@ pub(super) fn attribute_awaits(entries: Vec<Entry>, loops: &[LoopWaits]) -> Vec<
     if loops.is_empty() {
         return entries;
     }
+    let looked_at = |entry: &Entry| {
+        let detail = entry.detail.filter(|_| entry.state == State::Wait(WaitClass::Poll) && !entry.idle)?;
+        loops.get_key_value(&(entry.task, detail)).map(|(key, waits)| (*key, *waits))
+    };
+    let mut loop_ns: HashMap<(u32, &str), u64> = HashMap::new();
+    for entry in &entries {
+        if let Some((key, _)) = looked_at(entry) {
+            *loop_ns.entry(key).or_default() += entry.ns;
+        }
+    }
     let mut split = Vec::with_capacity(entries.len());
     for entry in entries {
-        let detail = entry.detail.filter(|_| entry.state == State::Wait(WaitClass::Poll) && !entry.idle);
-        match detail.and_then(|detail| loops.get(&(entry.task, detail))) {
-            Some(waits) => split_entry(&entry, waits, &mut split),
+        match looked_at(&entry) {
+            Some((key, waits)) => split_entry(&entry, (waits, loop_ns[&key]), &mut split),
             None => split.push(entry),
         }
     }
     split
 }
 
-fn split_entry(entry: &Entry, waits: &LoopWaits, split: &mut Vec<Entry>) {
+fn split_entry(entry: &Entry, (waits, loop_ns): (&LoopWaits, u64), split: &mut Vec<Entry>) {
     let places = waits.awaits.iter().map(|(stack, ns)| (Some(*stack), *ns));
     let (stacks, weights): (Vec<_>, Vec<u64>) = places.chain([(None, waits.empty_ns)]).unzip();
     let parts = apportion(&weights, entry.ns);
@@ -69,17 +79,22 @@ fn split_entry(entry: &Entry, waits: &LoopWaits, split: &mut Vec<Entry>) {
     }
     let counts = apportion(&parts, entry.count);
     // The loop's waits are counted once, however many places share them.
-    let mut captures_of = entry.captures_of;
-    for ((awaits, ns), count) in stacks.into_iter().zip(parts).zip(counts).filter(|((_, ns), _)| *ns > 0) {
-        let (variance_ns2, captures_of) = (variance_of_part(entry, ns, waits.looks), captures_of.take());
-        split.push(Entry { awaits, ns, count, variance_ns2, captures_of, ..entry.clone() });
+    let largest = (0..parts.len()).max_by_key(|at| (parts[*at], Reverse(*at)));
+    for (at, ((awaits, ns), count)) in stacks.into_iter().zip(parts).zip(counts).enumerate() {
+        if ns > 0 {
+            let variance_ns2 = variance_of_part(entry, ns, (loop_ns, waits.looks));
+            let captures_of = entry.captures_of.filter(|_| largest == Some(at));
+            split.push(Entry { awaits, ns, count, variance_ns2, captures_of, ..entry.clone() });
+        }
     }
 }
 
-/// The part's own of the measurement's variance, and that of a share found by so many looks.
-fn variance_of_part(entry: &Entry, ns: u64, looks: u64) -> f64 {
+/// The part's own of the measurement's variance, and that of a share found by so many looks. The same looks split all of the
+/// loop's entries, `loop_ns` in all, so that their errors are the same and not independent: the variances of a place's parts
+/// sum up to that of its share of `loop_ns`.
+fn variance_of_part(entry: &Entry, ns: u64, (loop_ns, looks): (u64, u64)) -> f64 {
     let (share, whole_ns) = (ns as f64 / entry.ns as f64, entry.ns as f64);
-    entry.variance_ns2 * share * share + whole_ns * whole_ns * share * (1.0 - share) / looks.max(1) as f64
+    entry.variance_ns2 * share * share + whole_ns * loop_ns as f64 * share * (1.0 - share) / looks.max(1) as f64
 }
 
 #[cfg(test)]
@@ -109,6 +124,32 @@ mod tests {
         let share = 601.0 / 1001.0;
         assert!((split[0].variance_ns2 - 1001.0 * 1001.0 * share * (1.0 - share) / 25.0).abs() < 1e-6);
         assert_eq!((split[0].place(), split[2].place()), (Some(7), Some(0)));
+    }
+
+    #[test]
+    fn equal_entries_of_a_loop_err_together_as_one_entry_of_both_would() {
+        let loops = [waits("reply", 10, &[(7, 60), (8, 30)])];
+        let variance_of = |entries: Vec<Entry>, place| -> f64 {
+            let split = attribute_awaits(entries, &loops);
+            split.iter().filter(|entry| entry.awaits == Some(place)).map(|entry| entry.variance_ns2).sum()
+        };
+        let half = entry(Some("reply"), false, 1000);
+        let other = Entry { task: 4, ..half.clone() };
+        let idle = Entry { idle: true, ..half.clone() };
+        for (place, share) in [(7, 0.6), (8, 0.3)] {
+            let both = variance_of(vec![half.clone(), half.clone(), other.clone(), idle.clone()], place);
+            let expected = 2000.0 * 2000.0 * share * (1.0 - share) / 25.0;
+            assert!((both - expected).abs() < 1e-6, "{both} {expected}");
+            assert!((variance_of(vec![entry(Some("reply"), false, 2000)], place) - both).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_lengths_of_a_wait_go_with_its_largest_part() {
+        let loops = [waits("reply", 10, &[(7, 30), (8, 60), (9, 0)])];
+        let split = attribute_awaits(vec![entry(Some("reply"), false, 1000)], &loops);
+        let captures: Vec<_> = split.iter().map(|entry| (entry.awaits, entry.captures_of)).collect();
+        assert_eq!(captures, [(Some(7), None), (Some(8), Some(7)), (None, None)]);
     }
 
     #[test]

@@ -263,7 +263,8 @@ pub struct HotspotRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
     /// Of a row of waits, how long those were that ended: estimates, for which captures stand. A wait of at least T counts once,
-    /// a shorter one for as many as its capture stands for. Waits that go on do not count.
+    /// a shorter one for as many as its capture stands for. Waits that go on do not count. Those of an event loop that are
+    /// attributed to `await`s count once all the same: in the `await` row, or the loop's own, that got the largest part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_lengths: Option<WaitLengthStats>,
     /// The time in the columns of Scalene, if asked for.
@@ -410,7 +411,7 @@ struct RowSum<'a> {
     waits: WaitDetails,
     lines: BTreeMap<u32, LineSum<'a>>,
     places: HashMap<RowKey, (u64, &'a Frame)>,
-    wakers: Wakers<'a>,
+    wakers: Wakers,
     /// How long the waits were, in a row of waits.
     lengths: Option<Box<Histogram>>,
     idle_ns: u64,

@@ -159,7 +159,7 @@ impl Symbolizer {
             awaits.push((book.add_place(frames), *ns));
         }
         let RawLoop { task, detail, looks, empty_ns, .. } = *raw;
-        book.loop_waits.push(LoopWaits { task, detail, looks, empty_ns, awaits });
+        book.add_loop(LoopWaits { task, detail, looks, empty_ns, awaits });
     }
 
     fn user_frames<'a>(
@@ -253,6 +253,8 @@ struct StackBook {
     known: HashMap<StackKey, u32>,
     entries: Vec<StackEntry>,
     loop_waits: Vec<LoopWaits>,
+    /// Where they are, by task and what ended the waits.
+    loops: HashMap<(u32, &'static str), usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -313,6 +315,19 @@ impl StackBook {
             self.stacks.push(Stack::new(frames));
             (self.stacks.len() - 1) as u32
         })
+    }
+
+    /// Adds what looks found. A loop that executed another program goes on as the same.
+    fn add_loop(&mut self, waits: LoopWaits) {
+        let at = *self.loops.entry((waits.task, waits.detail)).or_insert(self.loop_waits.len());
+        match self.loop_waits.get_mut(at) {
+            Some(known) => {
+                known.looks += waits.looks;
+                known.empty_ns += waits.empty_ns;
+                known.awaits.extend(waits.awaits);
+            }
+            None => self.loop_waits.push(waits),
+        }
     }
 
     fn into_profile(self, window: RawWindow) -> Profile {
