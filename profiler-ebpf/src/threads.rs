@@ -90,17 +90,6 @@ impl Thread {
         false
     }
 
-    /// Notes who is waking it.
-    #[inline(always)]
-    pub fn note_waker(&mut self, waker: u64, ports: u32) {
-        // SAFETY: writes fields of the thread's own; volatile, because another CPU may take them away.
-        unsafe {
-            write_volatile(&raw mut self.waker_ports, ports);
-            compiler_fence(Ordering::SeqCst);
-            write_volatile(&raw mut self.waker, waker);
-        }
-    }
-
     /// It is back: whoever woke it last ended its wait. The next wait has another waker, or none that was seen.
     ///
     /// A waiting thread is woken once, and the kernel orders that before it resumes. One that was preempted may be woken at this
@@ -145,10 +134,13 @@ impl Thread {
 /// How often a snapshot tries again while the thread is just being switched.
 const COPIES: usize = 4;
 
-/// The state of a selected thread.
+/// The state of a selected thread, for the CPU it is on, for whoever creates it, and for snapshots; who wakes it calls
+/// [`note_waker`] instead.
 #[inline(always)]
 pub fn find(task: Task) -> Option<&'static mut Thread> {
-    // SAFETY: the map entry lives as long as the program runs; only the thread's own CPU and snapshots touch it.
+    // SAFETY: the map entry lives as long as the program runs. Besides the thread's own CPU, snapshots read the books, as a copy
+    // that they check by `sequence`; and CPUs that wake the thread write `waker` and `waker_ports`, through a raw pointer. These two
+    // are never borrowed, and read and written by volatile accesses alone.
     unsafe { backend::find(task).as_mut() }
 }
 
@@ -158,6 +150,25 @@ pub fn find(task: Task) -> Option<&'static mut Thread> {
 pub fn find_of_process(pid: u32, tgid: u32) -> Option<&'static mut Thread> {
     // SAFETY: as in `find`.
     unsafe { backend::find_of_process(pid, tgid).as_mut() }
+}
+
+/// Notes who is waking a thread, if it is selected; `waker` is asked for only then. Runs on any CPU, also while the thread is
+/// leaving its own.
+#[inline(always)]
+pub fn note_waker(task: Task, waker: impl FnOnce() -> (u64, u32)) {
+    // SAFETY: the map entry lives as long as the program runs; no reference to it is made.
+    let thread = unsafe { backend::find(task) };
+    if thread.is_null() {
+        return;
+    }
+    let (waker, ports) = waker();
+    // SAFETY: writes two fields of a live entry, which are initialized; volatile, because the thread's own CPU may take them away,
+    // and it reads them likewise.
+    unsafe {
+        write_volatile(&raw mut (*thread).waker_ports, ports);
+        compiler_fence(Ordering::SeqCst);
+        write_volatile(&raw mut (*thread).waker, waker);
+    }
 }
 
 /// Opens the books of a thread, in `scratch`, where nobody ever writes lengths; returns the existing state if another CPU was faster.

@@ -31,7 +31,7 @@ pub fn cause(task: Task, thread: &mut Thread, state: u32, preempted: bool, curre
         }
         return Cause { account: account::RUNQ, flags: FLAG_INVOLUNTARY | kernel };
     }
-    let state = with_frozen(state, task.is_frozen());
+    let state = with_frozen(state, || task.is_frozen());
     thread.left_state = state;
     let blocked = blocked(task, thread, state, current);
     let verdict = classify(&blocked);

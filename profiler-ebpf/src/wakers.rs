@@ -2,6 +2,10 @@
 //!
 //! A thread that was interrupted is never blamed for what the interrupt did. The kernel holds a lock of the sleeper meanwhile, so
 //! one waker writes at a time, and whoever resumes has been woken before.
+//!
+//! But for a thread that is woken on its own CPU while it is still on it, by itself or by an interrupt: there the kernel takes no
+//! lock, and another CPU may write at the same moment. Then one of both is noted. Ids and context are one word, so they are
+//! never mixed; ports may be those of the other, and do not match the sleeper's connection, or are zero: then nobody is told.
 
 use profiler_common::syscall;
 use profiler_common::waker::{context, context_of, pack_context, pack_ports, pack_thread};
@@ -14,23 +18,24 @@ use crate::{maps, memory, offsets};
 /// `sleeper` is being woken by what runs on this CPU.
 #[inline(always)]
 pub fn waking(sleeper: Task) {
-    let Some(thread) = threads::find(sleeper) else { return };
+    threads::note_waker(sleeper, waker_here);
+}
+
+/// What runs on this CPU, of [`profiler_common::waker`], and the ports of the connection it is in a system call on, if those matter.
+#[inline(always)]
+fn waker_here() -> (u64, u32) {
     let waker = Task::current();
     let queue = waker.run_queue();
     match context_here(waker, queue) {
-        context::THREAD if waker.pid() == 0 => thread.note_waker(pack_context(context::IDLE), 0),
-        context::THREAD => thread.note_waker(pack_thread(context::THREAD, waker.tgid(), waker.pid()), 0),
-        context::INTERRUPT if in_timer_interrupt(queue) => thread.note_waker(pack_context(context::TIMER), 0),
-        context::SOFT_INTERRUPT if in_timer_soft_interrupt(queue) => {
-            thread.note_waker(pack_context(context::TIMER), 0);
-        }
+        context::THREAD if waker.pid() == 0 => (pack_context(context::IDLE), 0),
+        context::THREAD => (pack_thread(context::THREAD, waker.tgid(), waker.pid()), 0),
+        context::INTERRUPT if in_timer_interrupt(queue) => (pack_context(context::TIMER), 0),
+        context::SOFT_INTERRUPT if in_timer_soft_interrupt(queue) => (pack_context(context::TIMER), 0),
         context::SOFT_INTERRUPT => match connection(waker) {
-            0 => thread.note_waker(pack_context(context::SOFT_INTERRUPT), 0),
-            ports => {
-                thread.note_waker(pack_thread(context::CONNECTION, waker.tgid(), waker.pid()), ports);
-            }
+            0 => (pack_context(context::SOFT_INTERRUPT), 0),
+            ports => (pack_thread(context::CONNECTION, waker.tgid(), waker.pid()), ports),
         },
-        other => thread.note_waker(pack_context(other), 0),
+        other => (pack_context(other), 0),
     }
 }
 

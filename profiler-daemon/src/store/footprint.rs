@@ -51,8 +51,15 @@ impl Footprint {
         if self.enter(address_of(&stack.frames), stack_bytes(stack)) {
             stack.frames.iter().for_each(|frame| self.add_frame(frame));
         }
-        if let Some(waker) = &stack.waker {
-            self.enter(address_of(waker), shared_bytes(size_of::<NamedWaker>()));
+        if let Some(waker) = &stack.waker
+            && self.enter(address_of(waker), shared_bytes(size_of::<NamedWaker>()))
+        {
+            for text in waker_texts(waker) {
+                self.enter(address_of(text), shared_bytes(text.len()));
+            }
+        }
+        if let Some(subject) = &stack.subject {
+            self.enter(address_of(subject), shared_bytes(subject.len()));
         }
     }
 
@@ -60,8 +67,15 @@ impl Footprint {
         if self.leave(address_of(&stack.frames), stack_bytes(stack)) {
             stack.frames.iter().for_each(|frame| self.remove_frame(frame));
         }
-        if let Some(waker) = &stack.waker {
-            self.leave(address_of(waker), shared_bytes(size_of::<NamedWaker>()));
+        if let Some(waker) = &stack.waker
+            && self.leave(address_of(waker), shared_bytes(size_of::<NamedWaker>()))
+        {
+            for text in waker_texts(waker) {
+                self.leave(address_of(text), shared_bytes(text.len()));
+            }
+        }
+        if let Some(subject) = &stack.subject {
+            self.leave(address_of(subject), shared_bytes(subject.len()));
         }
     }
 
@@ -169,6 +183,10 @@ fn frame_texts(frame: &Frame) -> impl Iterator<Item = &Arc<str>> {
     name.into_iter().chain(&frame.file).chain(&frame.module)
 }
 
+fn waker_texts(waker: &NamedWaker) -> impl Iterator<Item = &Arc<str>> {
+    waker.process_name.iter().chain(&waker.thread_name)
+}
+
 fn address_of<T: ?Sized>(shared: &Arc<T>) -> usize {
     Arc::as_ptr(shared).cast::<u8>() as usize
 }
@@ -176,6 +194,7 @@ fn address_of<T: ?Sized>(shared: &Arc<T>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Waker;
 
     fn window(stacks: &[Stack]) -> Profile {
         Profile { stacks: stacks.to_vec(), ..Profile::default() }
@@ -218,6 +237,26 @@ mod tests {
         let once = footprint.bytes();
         footprint.add(&window(&[two]));
         assert_eq!(footprint.bytes(), 2 * once);
+    }
+
+    #[test]
+    fn what_a_wait_was_for_and_the_names_of_who_ended_it_count_once_for_all_stacks() {
+        let bytes = |name: &str| {
+            let named = NamedWaker {
+                process_name: Some(name.into()),
+                thread_name: Some(name.into()),
+                ..NamedWaker::nameless(Waker::Thread { pid: 7, tid: 8, over_network: false })
+            };
+            let waiting = stack("poll").with_subject(Some(name.into())).with_waker(Some(Arc::new(named)));
+            let (first, second) = (window(std::slice::from_ref(&waiting)), window(&[waiting]));
+            let mut footprint = Footprint::default();
+            [&first, &second].into_iter().for_each(|window| footprint.add(window));
+            let bytes = footprint.bytes();
+            [&first, &second].into_iter().for_each(|window| footprint.remove(window));
+            assert!(footprint.bytes() == 0 && footprint.users.is_empty());
+            bytes
+        };
+        assert_eq!(bytes(&"x".repeat(1000)) - bytes("x"), 3 * 999);
     }
 
     #[test]

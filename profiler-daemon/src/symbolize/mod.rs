@@ -242,14 +242,16 @@ impl Symbolizer {
 /// Whom or what a wait is for, and who ended it.
 type Others = (Option<Arc<str>>, Option<Arc<NamedWaker>>);
 
-/// The frames of a stack, what its wait is as the stack will have it, and the others of it.
-type StackKey = (Vec<*const Frame>, Option<WaitDetail>, Others);
+/// Where the frames of a stack are, what its wait is as the stack will have it, and the others of it.
+type StackKey = (*const Arc<Frame>, Option<WaitDetail>, Others);
 
 /// The distinct stacks of a window, and what became of each raw one.
 #[derive(Debug, Default)]
 struct StackBook {
     stacks: Vec<Stack>,
-    /// Equal frames are mostly the same allocation; where they are not, the stack appears twice, which does no harm.
+    /// The frames of all stacks: waits for or ended by different others share them. Equal frames are mostly the same allocation;
+    /// where they are not, the stack appears twice, which does no harm.
+    frames: HashMap<Vec<*const Frame>, Arc<[Arc<Frame>]>>,
     known: HashMap<StackKey, u32>,
     entries: Vec<StackEntry>,
     loop_waits: Vec<LoopWaits>,
@@ -292,15 +294,20 @@ fn wait_detail(frames: &[Arc<Frame>], raw: &RawStack) -> Option<WaitDetail> {
 impl StackBook {
     fn add(&mut self, frames: Vec<Arc<Frame>>, raw: &RawStack, image: Option<&Image>, others: Others) {
         let code = code_kind(&frames, image);
-        let addresses = frames.iter().map(Arc::as_ptr).collect();
         let wait = wait_detail(&frames, raw);
-        let key = (addresses, wait, others.clone());
+        let frames = self.share(frames);
+        let key = (frames.as_ptr(), wait, others.clone());
         let stack = *self.known.entry(key).or_insert_with(|| {
             self.stacks.push(Stack::new(frames).with_wait(wait).with_subject(others.0).with_waker(others.1));
             (self.stacks.len() - 1) as u32
         });
         let process_gone = image.is_none() && !raw.user.is_empty();
         self.entries.push(StackEntry { stack, code, process_gone });
+    }
+
+    fn share(&mut self, frames: Vec<Arc<Frame>>) -> Arc<[Arc<Frame>]> {
+        let addresses = frames.iter().map(Arc::as_ptr).collect();
+        self.frames.entry(addresses).or_insert_with(|| frames.into()).clone()
     }
 
     /// The frames of a raw stack that was added.
@@ -310,7 +317,8 @@ impl StackBook {
 
     /// Adds where a task awaits something. Returns the index of the stack.
     fn add_place(&mut self, frames: Vec<Arc<Frame>>) -> u32 {
-        let key = (frames.iter().map(Arc::as_ptr).collect(), None, (None, None));
+        let frames = self.share(frames);
+        let key = (frames.as_ptr(), None, (None, None));
         *self.known.entry(key).or_insert_with(|| {
             self.stacks.push(Stack::new(frames));
             (self.stacks.len() - 1) as u32

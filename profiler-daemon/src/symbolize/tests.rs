@@ -94,6 +94,35 @@ pub(super) fn fixture_profile(process: FixtureProcess, user: &[u64]) -> Profile 
     Symbolizer::new().symbolize(raw, &registry, &world)
 }
 
+#[test]
+fn waits_that_differ_in_their_waker_alone_share_their_frames() {
+    let (registry, id) = (Registry::new(), own_image());
+    registry.observe(id, &ProcWorld);
+    let woken = |waker| {
+        let reason = WaitReason { waker: Some(waker), ..WaitReason::default() };
+        RawStack { on_cpu: false, reason, ..user_stack(id, &[outer as *const () as u64]) }
+    };
+    let thread = |tid| Waker::Thread { pid: 7, tid, over_network: false };
+    let stacks = [thread(7), thread(8), Waker::Timer].map(woken).to_vec();
+    let raw = RawWindow { stacks, ..RawWindow::default() };
+    let stacks = Symbolizer::new().symbolize(raw, &registry, &ProcWorld).stacks;
+    assert_eq!(stacks.len(), 3);
+    assert!(!stacks[0].frames.is_empty() && stacks.iter().all(|stack| Arc::ptr_eq(&stack.frames, &stacks[0].frames)));
+}
+
+#[test]
+fn a_loop_that_executed_another_program_is_one_loop() {
+    let of = |exec_ns, looks, empty_ns| {
+        let image = ImageId { exec_ns, ..fixture_image() };
+        RawLoop { task: 0, detail: "reply", looks, empty_ns, image, stack: None, places: Vec::new() }
+    };
+    let loops = vec![of(0, 2, 5), RawLoop { detail: "timer", ..of(0, 1, 1) }, of(7, 3, 7)];
+    let raw = RawWindow { loops, ..RawWindow::default() };
+    let told = Symbolizer::new().symbolize(raw, &Registry::new(), &FixtureWorld::default()).loop_waits;
+    let told: Vec<_> = told.iter().map(|waits| (waits.detail, waits.looks, waits.empty_ns)).collect();
+    assert_eq!(told, [("reply", 5, 12), ("timer", 1, 1)]);
+}
+
 fn python_process() -> FixtureProcess {
     let map = "7f810710d7dd b py::leaf:/srv/w.py\n7f810710d7f0 10 helper\n";
     FixtureProcess {
