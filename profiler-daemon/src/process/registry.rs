@@ -106,17 +106,24 @@ impl Registry {
         }
     }
 
-    /// Reads the image again at once, because it mapped code; `None` if it was never read, or ended.
+    /// Reads the image again at once, because code of it may be replaced; `None` if it was never read, or ended.
     pub fn reread(&self, id: ImageId, world: &dyn World) -> Option<Arc<Image>> {
         let newest = self.lock().use_entry(&id).filter(|entry| !entry.ended)?.newest()?;
         self.replace(id, Some(newest), world)
     }
 
-    /// Notes that an image mapped code. Returns whether it is known.
+    /// Notes that memory is about to be mapped where code of an image was. Returns whether it is known.
     pub fn note_mapped(&self, code: MappedCode) -> bool {
         let mut books = self.lock();
         let readings = books.images.find(&code.image).and_then(|entry| entry.readings.as_mut());
         readings.map(|readings| readings.note_mapped(code)).is_some()
+    }
+
+    /// Notes when a stack of an image, captured at `at_ns`, says that code was last replaced.
+    pub fn note_stack(&self, id: ImageId, code_ns: u64, at_ns: u64) {
+        if let Some(readings) = self.lock().images.find(&id).and_then(|entry| entry.readings.as_mut()) {
+            readings.note_stack(code_ns, at_ns);
+        }
     }
 
     /// The image, if it was observed and is not forgotten.
