@@ -1,8 +1,9 @@
 //! The images of processes by identity: read when first seen, read again when an address is not found, forgotten in time.
 //!
 //! One thread observes while events arrive, another looks up while it names stacks; both share one registry. `/proc` is
-//! read outside the lock. An exec replaces the image and not the process, so an image read late, after a further exec that
-//! the registry has not been told of yet, shows the later program: the kernel tells no exec time to compare with.
+//! read outside the lock. An exec replaces the image and not the process, so an image first read late, after a further exec that
+//! the registry has not been told of yet, shows the later program: the kernel tells no exec time to compare with. A later reading
+//! is believed if it still shows the program where it was.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -174,9 +175,12 @@ impl Registry {
         image
     }
 
-    /// A process that ended keeps the image it had.
+    /// A process that ended keeps the image it had, and so does one that executed another program meanwhile.
     fn replace(&self, id: ImageId, old: Option<Arc<Image>>, world: &dyn World) -> Option<Arc<Image>> {
         let Ok(image) = Image::read(id, &self.executables, world) else { return old };
+        if old.as_ref().is_some_and(|old| !old.runs_on_in(&image)) {
+            return old;
+        }
         let image = Arc::new(image);
         self.lock().replace(id, image.clone());
         Some(image)
@@ -356,6 +360,25 @@ mod tests {
         assert!(revisions[0] < revisions[1] && world.reads(ProcFile::Maps) == 3);
         registry.end_image(id);
         assert!(registry.reread(id, &world).is_none() && registry.image(id).is_some());
+    }
+
+    #[test]
+    fn another_program_is_not_read_under_the_old_ones_name() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        let program = |name: &str, start: u64, library: &str| FixtureProcess {
+            executable: format!("/bin/{name}").into(),
+            ..process(
+                50_000_000,
+                &format!("{start:x}-{:x} r-xp 0 fe:00 {start} /bin/{name}\n{library}", start + 0x1000),
+            )
+        };
+        world.insert(7, program("first", 0x1000, ""));
+        let id = image_id(7, 50_000_000);
+        registry.observe(id, &world);
+        world.insert(7, program("second", 0x2000, ""));
+        assert!(registry.reread(id, &world).unwrap().mappings.find(Address(0x2000)).is_none());
+        world.insert(7, program("first", 0x1000, "9000-a000 r-xp 0 fe:00 9 /lib/new\n"));
+        assert!(registry.reread(id, &world).unwrap().mappings.find(Address(0x9000)).is_some());
     }
 
     #[test]
