@@ -19,7 +19,7 @@ const ROUNDS: u64 = 20;
 /// The CPU time of each call.
 const MILLISECONDS: u64 = 200;
 
-/// The part of a call's time that passes until its library's mappings are read, 5 ms after a place was found for it, and told to the
+/// One part in so many of a call's time passes until its library's mappings are read, 5 ms after a place was found for it, and told to the
 /// kernel half: 20 of 200 ms, at most.
 const UNTIL_KNOWN: u64 = 10;
 
