@@ -84,8 +84,8 @@ impl Readings {
         if code.at_ns <= last_ns {
             return;
         }
-        if last_ns < self.told_ns && self.told_ns < code.at_ns {
-            self.push(Replaced::anywhere(last_ns + 1, self.told_ns));
+        if last_ns < code.before_ns {
+            self.push(Replaced::anywhere(last_ns + 1, code.before_ns));
         }
         self.push(Replaced { from_ns: code.at_ns, until_ns: code.at_ns, start: code.start, end: code.end });
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn mapped(at_ns: u64, start: u64) -> MappedCode {
-        MappedCode { image: ID, at_ns, start, end: start + 0x1000 }
+        MappedCode { image: ID, at_ns, before_ns: 0, start, end: start + 0x1000 }
     }
 
     /// The file an address lay in.
@@ -251,8 +251,19 @@ mod tests {
         let names =
             |readings: &Readings, times: [u64; 3]| times.map(|at| name(readings, 0x1800, at).unwrap_or_default());
         assert_eq!(names(&readings, [0, 15, 20]), ["", "", "b"]);
-        readings.note_mapped(mapped(40, 0x9000));
+        readings.note_mapped(MappedCode { before_ns: 20, ..mapped(40, 0x9000) });
         assert_eq!(names(&readings, [0, 20, 40]), ["", "b", "b"]);
+    }
+
+    #[test]
+    fn what_no_record_tells_of_may_have_been_anywhere() {
+        let mut readings = Readings::new(reading(10, &[("a", 0x1000), ("c", 0x5000)]));
+        readings.note_mapped(mapped(20, 0x1000));
+        readings.note_mapped(MappedCode { before_ns: 30, ..mapped(40, 0x1000) });
+        readings.add(reading(50, &[("b", 0x1000), ("c", 0x5000)]));
+        let names = [0, 25, 30, 40].map(|at| name(&readings, 0x5800, at).unwrap_or_default());
+        assert_eq!(names, ["c", "", "c", "c"]);
+        assert_eq!((name(&readings, 0x1800, 0).as_deref(), name(&readings, 0x1800, 30)), (Some("a"), None));
     }
 
     #[test]

@@ -352,7 +352,7 @@ mod tests {
         let (world, registry) = (FixtureWorld::default(), Registry::new());
         world.insert(7, process(50_000_000, MAPS));
         let id = image_id(7, 50_000_000);
-        let mapped = MappedCode { image: id, at_ns: 1, start: 0x1000, end: 0x2000 };
+        let mapped = MappedCode { image: id, at_ns: 1, before_ns: 0, start: 0x1000, end: 0x2000 };
         assert!(registry.reread(id, &world).is_none() && !registry.note_mapped(mapped));
         registry.observe(id, &world);
         assert!(registry.note_mapped(mapped));

@@ -185,6 +185,8 @@ pub struct MappedCode {
     pub image: ImageId,
     /// When, on the monotonic clock.
     pub at_ns: u64,
+    /// When that was the last time before, told or not; zero if it never was.
+    pub before_ns: u64,
     /// The first address.
     pub start: u64,
     /// The first address behind it.
