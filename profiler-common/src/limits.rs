@@ -73,9 +73,12 @@ pub const TICK_NS: u64 = 10_000_000;
 /// Processes whose mappings are known at once. Stacks of a further one follow frame pointers, unchecked, and are counted.
 pub const SPACES: u32 = 65_536;
 
-/// Processes that mapped memory where code was after their mappings were read; the least recently used is forgotten. Then what it
-/// unmapped counts as still there until its mappings are read again, which was asked for.
+/// Living processes that mapped memory where code was after their mappings were first read. The mappings of a further one that
+/// does count as not known.
 pub const NEW_CODE: u32 = 16_384;
+
+/// The shortest time between two records of one process about memory that is about to be mapped where it already was.
+pub const NEW_CODE_QUIET_NS: u64 = 1_000_000;
 
 /// Blocks of mappings at once; a mapping has about ten. Code of a mapping that does not fit counts as unmapped.
 pub const MAPPING_BLOCKS: u32 = 1 << 20;

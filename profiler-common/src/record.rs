@@ -277,12 +277,15 @@ record! {
 }
 
 record! {
-    /// Memory is about to be mapped where code of a process is known to have been. Lies in one ring with [`Lifecycle`], and is told by its size.
+    /// Memory is about to be mapped where code of a process is known to have been. Lies in one ring with [`Lifecycle`], and is told
+    /// by its size.
     pub struct CodeMapped {
         /// Who mapped it.
         pub identity: Identity,
         /// When, on the monotonic clock.
         pub at_ns: u64,
+        /// When that was the last time before, whether there was a record or not; zero if it never was.
+        pub before_ns: u64,
         /// The first address.
         pub start: u64,
         /// The first address behind it.

@@ -4,10 +4,10 @@ use aya_ebpf::btf_maps::{Array as BtfArray, ArrayOfMaps};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
-use aya_ebpf::maps::{Array, HashMap, LruHashMap};
+use aya_ebpf::maps::{Array, HashMap};
 use profiler_common::limits;
 use profiler_common::record::Identity;
-use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, PENDING, Space, TICK_NS, UNTABLED, key};
+use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, PENDING, Range, Space, TICK_NS, UNTABLED, key};
 use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
 use profiler_common::unwind::walk::{Code, Process};
@@ -20,9 +20,9 @@ use crate::{lifecycle, memory, offsets, threads};
 #[map]
 static SPACES: HashMap<u32, Space> = HashMap::with_max_entries(limits::SPACES, 0);
 
-/// The code that was mapped since into each of these processes, by tgid.
+/// Where memory was mapped since in each of these processes, by tgid. Nothing is evicted: what was there would be believed again.
 #[map]
-static NEW_CODE: LruHashMap<u32, NewCode> = LruHashMap::with_max_entries(limits::NEW_CODE, 0);
+static NEW_CODE: HashMap<u32, NewCode> = HashMap::with_max_entries(limits::NEW_CODE, 0);
 
 /// The blocks of mappings, by space and address.
 #[map]
@@ -60,10 +60,9 @@ pub fn inherit(parent: Task, child: Task) {
     }
     space.start_ticks = child.start_ns() / TICK_NS;
     // Without room the child's stacks say that it was not prepared.
-    let _ = SPACES.insert(child.tgid(), space, 0);
     let new = new_code(parent.tgid());
-    if new.at_ns != 0 {
-        let _ = NEW_CODE.insert(child.tgid(), new, 0);
+    if new.at_ns == 0 || NEW_CODE.insert(child.tgid(), new, 0).is_ok() {
+        let _ = SPACES.insert(child.tgid(), space, 0);
     }
 }
 
@@ -74,7 +73,7 @@ pub fn forget(task: Task) {
     let _ = NEW_CODE.remove(task.tgid());
 }
 
-/// The code that was mapped into a process since its mappings were first known.
+/// Where memory was mapped in a process since its mappings were first known.
 #[inline(always)]
 pub fn new_code(tgid: u32) -> NewCode {
     // SAFETY: the entry is copied at once.
@@ -86,7 +85,7 @@ const PAGE: u64 = 4096;
 
 /// Where code is looked for in a place that was found to be free: so many times, evenly, and at the second page, where small
 /// libraries have theirs.
-const LOOKS: u64 = 16;
+const PROBES: u64 = 16;
 
 /// The current task is about to map memory where nothing is: what is known to lie there is gone, and what comes may be code.
 #[inline(always)]
@@ -103,12 +102,26 @@ pub fn reserved(start: u64, request: u64) {
         return;
     }
     // SAFETY: the helper has no preconditions.
-    let now = NewCode { at_ns: unsafe { bpf_ktime_get_ns() }, start, end: start.wrapping_add(length) };
-    let new = new_code(identity.tgid).add(now, space.read_ns);
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    note_reserved(identity, Range { start, end: start.wrapping_add(length) }, space.read_ns, now_ns);
+}
+
+/// One process reserves one place at a time, under the lock of its mappings.
+#[inline(always)]
+fn note_reserved(identity: &Identity, range: Range, read_ns: u64, now_ns: u64) {
+    let before = new_code(identity.tgid);
+    let still_new = before.since(read_ns);
+    let is_told = still_new.covers(range) && now_ns.wrapping_sub(before.told_ns) < limits::NEW_CODE_QUIET_NS;
+    let mut new = still_new.add(now_ns, range);
+    if !is_told {
+        new.told_ns = now_ns;
+    }
     if NEW_CODE.insert(identity.tgid, new, 0).is_err() {
         let _ = SPACES.remove(identity.tgid);
     }
-    lifecycle::report_mapped(identity, now);
+    if !is_told {
+        lifecycle::report_mapped(identity, range, (before.at_ns, now_ns), before.at_ns >= read_ns);
+    }
 }
 
 /// Whether code of a file is known to lie in a range.
@@ -117,8 +130,8 @@ fn shows_code(space: u32, start: u64, length: u64) -> bool {
     if length > PAGE && is_of_file(space, start.wrapping_add(PAGE)) {
         return true;
     }
-    for look in 0..LOOKS {
-        if is_of_file(space, start.wrapping_add(length / LOOKS * look)) {
+    for probe in 0..PROBES {
+        if is_of_file(space, start.wrapping_add(length / PROBES * probe)) {
             return true;
         }
     }

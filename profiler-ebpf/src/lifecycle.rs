@@ -1,10 +1,10 @@
-//! Records of threads that end or change who they are, with their totals; and of code that is mapped.
+//! Records of threads that end or change who they are, with their totals; and of memory mapped where code was.
 
-use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
+use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::ledger::{Reading, phase};
 use profiler_common::record::{self, CodeMapped, FLAG_KERNEL_THREAD, Identity, Lifecycle, Totals};
-use profiler_common::unwind::code::NewCode;
+use profiler_common::unwind::code::Range;
 use profiler_common::wait_lengths::Lengths;
 
 use crate::maps::{self, LIFECYCLE};
@@ -69,14 +69,14 @@ pub fn report_exec(task: Task, name: [u8; 16]) {
     entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
 }
 
-/// Reports that a thread has mapped code: the user half must read the mappings of its process again.
+/// Reports that memory is about to be mapped where code was: the user half must read the mappings of the process again, and is
+/// woken unless it was already. If the record is lost, stacks tell it.
 #[inline(always)]
-pub fn report_mapped(identity: &Identity, code: NewCode) {
+pub fn report_mapped(identity: &Identity, range: Range, (before_ns, at_ns): (u64, u64), is_asked: bool) {
     let Some(mut entry) = LIFECYCLE.reserve::<CodeMapped>(0) else {
         maps::count(record::COUNTER_LIFECYCLE_RING_FULL);
         return;
     };
-    let NewCode { at_ns, start, end } = code;
-    entry.write(CodeMapped { identity: *identity, at_ns, start, end });
-    entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    entry.write(CodeMapped { identity: *identity, at_ns, before_ns, start: range.start, end: range.end });
+    entry.submit(u64::from(if is_asked { BPF_RB_NO_WAKEUP } else { BPF_RB_FORCE_WAKEUP }));
 }

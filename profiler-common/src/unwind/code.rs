@@ -64,42 +64,95 @@ impl Mapping {
     }
 }
 
-/// Code that was mapped into a process since its mappings were read: other code may have been known there before.
+/// Addresses in a row.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "host", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct NewCode {
-    /// When some was mapped last, on the monotonic clock; zero if none was.
-    pub at_ns: u64,
-    /// The first address of all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first address.
     pub start: u64,
-    /// The first address behind all of it.
+    /// The first address behind it.
     pub end: u64,
+}
+
+impl Range {
+    /// No addresses: whatever it is joined with is left.
+    pub const EMPTY: Self = Self { start: u64::MAX, end: 0 };
+
+    #[inline(always)]
+    fn join(self, other: Self) -> Self {
+        let start = if self.start < other.start { self.start } else { other.start };
+        let end = if self.end > other.end { self.end } else { other.end };
+        Self { start, end }
+    }
+
+    #[inline(always)]
+    fn length(self) -> u64 {
+        if self.end > self.start { self.end - self.start } else { 0 }
+    }
+
+    /// How many addresses come in between if both are made one.
+    #[inline(always)]
+    fn gap(self, other: Self) -> u64 {
+        self.join(other).length().saturating_sub(self.length().saturating_add(other.length()))
+    }
+
+    #[inline(always)]
+    fn covers(self, other: Self) -> bool {
+        (self.start <= other.start) & (other.end <= self.end)
+    }
+}
+
+/// Where memory was about to be mapped since the mappings of a process were read: other code may be known there.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewCode {
+    /// When that was last, on the monotonic clock; zero if it never was.
+    pub at_ns: u64,
+    /// When the user half was last told.
+    pub told_ns: u64,
+    /// All of it, and what lies in between where it is in more than two places.
+    pub ranges: [Range; 2],
 }
 
 impl NewCode {
     /// None.
-    pub const NONE: Self = Self { at_ns: 0, start: 0, end: 0 };
+    pub const NONE: Self = Self { at_ns: 0, told_ns: 0, ranges: [Range::EMPTY; 2] };
 
-    /// Adds code that is mapped now. What mappings read at `read_ns` show is not new any more.
+    /// Adds what comes now. What lies nearest to each other becomes one.
     #[inline(always)]
-    pub fn add(&self, now: Self, read_ns: u64) -> Self {
-        if self.at_ns < read_ns {
-            return now;
-        }
-        Self { at_ns: now.at_ns, start: self.start.min(now.start), end: self.end.max(now.end) }
+    pub fn add(&self, at_ns: u64, range: Range) -> Self {
+        let [first, second] = self.ranges;
+        let gaps = (first.gap(range), second.gap(range), first.gap(second));
+        let ranges = if second.covers(range) {
+            self.ranges
+        } else if gaps.2 <= gaps.0 && gaps.2 <= gaps.1 && !first.covers(range) {
+            [first.join(second), range]
+        } else if gaps.0 <= gaps.1 {
+            [first.join(range), second]
+        } else {
+            [first, second.join(range)]
+        };
+        Self { at_ns, ranges, ..*self }
     }
 
     /// What of it is new to mappings read at `read_ns`.
     #[inline(always)]
     pub fn since(self, read_ns: u64) -> Self {
-        if self.at_ns < read_ns { Self { start: 0, end: 0, ..self } } else { self }
+        if self.at_ns < read_ns { Self { ranges: [Range::EMPTY; 2], ..self } } else { self }
+    }
+
+    /// Whether all of a range is part of it.
+    #[inline(always)]
+    pub fn covers(&self, range: Range) -> bool {
+        self.ranges[0].covers(range) | self.ranges[1].covers(range)
     }
 
     /// Whether a mapping may not be there any more.
     #[inline(always)]
     pub fn may_replace(&self, mapping: &Mapping) -> bool {
-        (mapping.start < self.end) & (self.start < mapping.end)
+        let [first, second] = self.ranges;
+        ((mapping.start < first.end) & (first.start < mapping.end))
+            | ((mapping.start < second.end) & (second.start < mapping.end))
     }
 }
 
@@ -139,21 +192,38 @@ pub fn blocks(start: u64, end: u64) -> impl Iterator<Item = (u64, u32)> {
 mod tests {
     use super::*;
 
+    fn range(start: u64) -> Range {
+        Range { start, end: start + 0x1000 }
+    }
+
+    /// Which of these pages may be replaced.
+    fn replaced<const N: usize>(code: NewCode, pages: [u64; N]) -> [bool; N] {
+        pages.map(|start| code.may_replace(&Mapping { start, end: start + 0x1000, ..Mapping::default() }))
+    }
+
     #[test]
     fn code_is_new_until_the_mappings_are_read_after_it() {
-        let mapping = |start| Mapping { start, end: start + 0x1000, ..Mapping::default() };
-        let first = NewCode::NONE.add(NewCode { at_ns: 50, start: 0x3000, end: 0x4000 }, 10);
-        let both = first.add(NewCode { at_ns: 60, start: 0x1000, end: 0x2000 }, 10);
-        assert_eq!(both, NewCode { at_ns: 60, start: 0x1000, end: 0x4000 });
-        let replaced = |code: NewCode| [0, 0x1000, 0x3000, 0x4000].map(|start| code.may_replace(&mapping(start)));
-        assert_eq!(replaced(both.since(10)), [false, true, true, false]);
-        assert_eq!(replaced(both.since(60)), [false, true, true, false], "the reading may have begun too early");
-        assert_eq!(replaced(both.since(61)), [false; 4]);
-        assert_eq!(
-            replaced(both.add(NewCode { at_ns: 70, start: 0x3000, end: 0x4000 }, 61)),
-            [false, false, true, false]
-        );
-        assert_eq!(replaced(NewCode::NONE), [false; 4]);
+        let both = NewCode::NONE.add(50, range(0x3000)).add(60, range(0x1000));
+        let pages = [0, 0x1000, 0x2000, 0x3000, 0x4000];
+        assert_eq!(replaced(both.since(10), pages), [false, true, false, true, false]);
+        assert_eq!(both.since(60), both, "the reading may have begun too early");
+        assert_eq!(replaced(both.since(61), pages), [false; 5]);
+        assert_eq!(replaced(both.since(61).add(70, range(0x3000)), pages), [false, false, false, true, false]);
+        assert_eq!(replaced(NewCode::NONE, pages), [false; 5]);
+    }
+
+    #[test]
+    fn new_code_in_distant_places_leaves_what_lies_between_as_it_was() {
+        let (low, libc, high) = (0x10_0000, 0x50_0000, 0x90_0000);
+        let mut code = NewCode::NONE;
+        for turn in 0..10 {
+            let page = turn % 2 * 0x1000;
+            code = code.add(turn, range(low + page)).add(turn, range(high + page)).add(turn, range(low));
+        }
+        assert!(code.covers(range(low)) && code.covers(range(high + 0x1000)) && !code.covers(range(libc)));
+        assert_eq!(replaced(code, [low, low + 0x1000, libc, high, high + 0x1000]), [true, true, false, true, true]);
+        let third = code.add(20, range(libc));
+        assert_eq!(replaced(third, [low, libc, high]), [true; 3]);
     }
 
     #[test]

@@ -46,7 +46,11 @@ const KEPT_WORDS: [usize; 6] = [4, 5, 3, 2, 1, 0];
 const SCRATCH_WORDS: [usize; 9] = [10, 12, 11, 13, 14, 9, 8, 7, 6];
 /// Where it has the number of the system call the thread is in; all ones if it is in none.
 const SYSCALL_WORD: usize = 15;
-/// Where it has `rcx`, in which the system call's instruction leaves the address behind it.
+/// Where it has `rax`, which is [`CALL_GOES_ON`] until the system call has its result.
+const RESULT_WORD: usize = 10;
+/// `-ENOSYS`.
+const CALL_GOES_ON: u64 = -38_i64 as u64;
+/// Where it has `rcx`, in which the system call's instruction leaves the address behind it, except on CPUs with FRED.
 const BEHIND_CALL_WORD: usize = 11;
 const PC_WORD: usize = 16;
 const SP_WORD: usize = 19;
@@ -66,8 +70,10 @@ pub fn start(cursor: &mut Cursor, words: &[u64; REGISTER_WORDS]) {
     }
     // In a system call, it stands behind the instruction that made it, which may be the last of its function. That instruction
     // leaves its address in a register as well; it is another one where the call ended in a signal, at the first instruction
-    // of whose handler the thread stands then.
-    let in_call = words[SYSCALL_WORD] != u64::MAX && words[BEHIND_CALL_WORD] == words[PC_WORD];
+    // of whose handler the thread stands then. With FRED, it leaves the register alone: there the call is known by having no result
+    // yet, and one that has, while the thread is still on its way out, is looked up by the address behind it.
+    let stands_behind = (words[BEHIND_CALL_WORD] == words[PC_WORD]) | (words[RESULT_WORD] == CALL_GOES_ON);
+    let in_call = (words[SYSCALL_WORD] != u64::MAX) & stands_behind;
     cursor.exact = u32::from(!in_call);
     cursor.has_scratch = 1;
 }
@@ -316,14 +322,22 @@ mod tests {
         let mut words = [0; REGISTER_WORDS];
         words[PC_WORD] = 0x1009;
         let mut cursor = Cursor::EMPTY;
-        let mut lookup_address = |(syscall, behind_call)| {
+        let mut lookup_address = |(syscall, behind_call, result)| {
             words[SYSCALL_WORD] = syscall;
+            words[RESULT_WORD] = result;
             words[BEHIND_CALL_WORD] = behind_call;
             start(&mut cursor, &words);
             cursor.lookup_address()
         };
-        let cases = [(15, 0x1009), (15, 0x5000), (u64::MAX, 0x1009)];
-        assert_eq!(cases.map(&mut lookup_address), [0x1008, 0x1009, 0x1009]);
+        let (signal, cpu_with_fred) = (10, 0x7777);
+        let cases = [
+            (15, 0x1009, CALL_GOES_ON),
+            (15, 0x1009, 0),
+            (15, cpu_with_fred, CALL_GOES_ON),
+            (15, 0x5000, signal),
+            (u64::MAX, 0x1009, CALL_GOES_ON),
+        ];
+        assert_eq!(cases.map(&mut lookup_address), [0x1008, 0x1008, 0x1008, 0x1009, 0x1009]);
     }
 
     #[test]

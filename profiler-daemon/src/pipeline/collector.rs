@@ -125,7 +125,7 @@ struct Books {
     shared: Arc<Shared>,
     /// Processes with a new program or name since the last look.
     executed: Executed,
-    /// Images that mapped code since they were read.
+    /// Images of which code was replaced since they were read.
     remapped: Remapped,
     /// Everything lost in closed windows.
     loss: Loss,
@@ -615,10 +615,19 @@ impl Books {
             _ => registry.observe_addresses(event.image, event.user.addresses, now, &ProcWorld),
         };
         if let Some(image) = image {
+            self.note_code(event, &image, now);
             self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
             self.shared.runtimes.python.observe(&image, event.python, &ProcWorld);
             self.shared.runtimes.python.observe_tasks(&image, event.tasks, &ProcWorld);
+        }
+    }
+
+    /// A stack tells of code that was replaced even if the record that did is lost: the image must be read again.
+    fn note_code(&mut self, event: &StackEvent<'_>, image: &Image, now: Instant) {
+        self.shared.registry.note_stack(image.id, event.code_ns, event.at_ns);
+        if event.code_ns >= image.read_from_ns {
+            self.remapped.add(image.id, now);
         }
     }
 
@@ -633,7 +642,7 @@ impl Books {
         }
     }
 
-    /// Reads images again that mapped code, as far as there is time; one at least.
+    /// Reads images again of which code was replaced, as far as there is time; one at least.
     fn follow_remapped(&mut self, until: Instant) {
         while let Some(image) = self.remapped.take_due(Instant::now()) {
             if let Some(image) = self.shared.registry.reread(image, &ProcWorld) {

@@ -26,7 +26,7 @@ pub(super) struct Remapped {
 }
 
 impl Remapped {
-    /// An image mapped code.
+    /// Memory is about to be mapped where code of an image was.
     pub(super) fn add(&mut self, image: ImageId, now: Instant) {
         let last = self.due.get(&image).copied();
         if last.is_some_and(|at| self.waiting.contains(&(at, image))) {

@@ -1,6 +1,7 @@
 //! One program image of a process: what was mapped, what it is, whose it is.
 
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,6 +98,26 @@ impl Image {
     pub fn find(&self, address: Address) -> Option<(&Mapping, Option<&Arc<Executable>>)> {
         let mapping = self.mappings.find(address)?;
         Some((mapping, self.executable_of(mapping)))
+    }
+
+    /// Whether a later reading shows the same program at the same addresses, or at least does not show that it is another.
+    pub fn runs_on_in(&self, later: &Self) -> bool {
+        let mut program = self.mappings.iter().filter(|mapping| self.is_of_program(mapping)).peekable();
+        let is_kept =
+            |mapping: &Mapping| later.mappings.find(mapping.start).is_some_and(|now| now.inode == mapping.inode);
+        program.peek().is_none()
+            || program.any(is_kept)
+            || self.vdso_start().is_some()
+                && (self.vdso_start(), &self.executable) == (later.vdso_start(), &later.executable)
+    }
+
+    fn is_of_program(&self, mapping: &Mapping) -> bool {
+        let path = self.executable.as_ref().map(|path| path.as_os_str().as_bytes());
+        mapping.kind == MappingKind::File && path == Some(&*mapping.path)
+    }
+
+    fn vdso_start(&self) -> Option<Address> {
+        self.mappings.iter().find(|mapping| mapping.kind == MappingKind::Vdso).map(|mapping| mapping.start)
     }
 
     fn executable_of(&self, mapping: &Mapping) -> Option<&Arc<Executable>> {

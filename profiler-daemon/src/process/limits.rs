@@ -60,7 +60,8 @@ pub const WINDOWS_AFTER_END: u64 = 3;
 pub const WINDOWS_UNUSED: u64 = 60;
 /// Earlier readings kept of an image whose mappings were replaced or removed since; of older ones, addresses have no names.
 pub const FORMER_READINGS: usize = 8;
-/// Mappings of code remembered of an image. Stacks from before older ones are named as if those had been the first.
+/// Times remembered at which code of an image was replaced. Of stacks from before older ones, addresses where any of these was
+/// have no names.
 pub const MAPPED_CODE: usize = 256;
 /// The first pause between two readings of one image's mappings; each reading doubles it.
 pub const REFRESH_FIRST: Duration = Duration::from_millis(10);

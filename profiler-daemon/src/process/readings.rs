@@ -1,4 +1,4 @@
-//! The readings of one image, and the code it mapped in between: what an address meant at a time.
+//! The readings of one image, and what was replaced in between: what an address meant at a time.
 //!
 //! Mappings may be read long before or after a stack is captured. An address of the stack lies in what a reading shows there unless
 //! other code was mapped there in between, of which the kernel half tells. What is only unmapped does no harm: nothing runs there.
@@ -18,13 +18,50 @@ pub struct Readings {
     /// Earlier ones that show what the next one does not, newest first.
     former: VecDeque<Arc<Image>>,
     /// In the order of time.
-    mapped: VecDeque<MappedCode>,
+    replaced: VecDeque<Replaced>,
+    /// All that were too many for it, as one.
+    forgotten: Option<Replaced>,
+    /// The latest time stacks have told of.
+    told_ns: u64,
+}
+
+/// Other code may have come to lie in a range of addresses, once or more often between two moments.
+#[derive(Debug, Clone, Copy)]
+struct Replaced {
+    from_ns: u64,
+    until_ns: u64,
+    start: u64,
+    end: u64,
+}
+
+impl Replaced {
+    /// What nobody told of may have been anywhere.
+    fn anywhere(from_ns: u64, until_ns: u64) -> Self {
+        Self { from_ns, until_ns, start: 0, end: u64::MAX }
+    }
+
+    fn merge(self, later: Self) -> Self {
+        Self {
+            from_ns: self.from_ns,
+            until_ns: later.until_ns,
+            start: self.start.min(later.start),
+            end: self.end.max(later.end),
+        }
+    }
+
+    /// Whether it lies between a reading and a stack captured between `code_ns` and the next time.
+    fn separates(&self, image: &Image, code_ns: u64) -> bool {
+        match self.until_ns > code_ns {
+            true => self.from_ns <= image.read_until_ns.max(code_ns),
+            false => self.until_ns >= image.read_from_ns,
+        }
+    }
 }
 
 impl Readings {
     /// The first reading.
     pub fn new(first: Arc<Image>) -> Self {
-        Self { newest: first, former: VecDeque::new(), mapped: VecDeque::new() }
+        Self { newest: first, former: VecDeque::new(), replaced: VecDeque::new(), forgotten: None, told_ns: 0 }
     }
 
     /// The newest reading.
@@ -41,22 +78,57 @@ impl Readings {
         }
     }
 
-    /// Notes that code was mapped.
+    /// Notes that memory is about to be mapped where code was.
     pub fn note_mapped(&mut self, code: MappedCode) {
-        if self.mapped.len() == limits::MAPPED_CODE {
-            self.mapped.pop_front();
+        let last_ns = self.last_ns();
+        if code.at_ns <= last_ns {
+            return;
         }
-        self.mapped.push_back(code);
+        if last_ns < code.before_ns {
+            self.push(Replaced::anywhere(last_ns + 1, code.before_ns));
+        }
+        self.push(Replaced { from_ns: code.at_ns, until_ns: code.at_ns, start: code.start, end: code.end });
     }
 
-    /// When code was mapped last, as far as the newest reading shows it.
+    /// Notes when a stack says that code was last replaced: the record that told where may be lost. If a stack captured at
+    /// `at_ns` says that none was, though some had been by then, so may be what any stack says that knows of none.
+    pub fn note_stack(&mut self, code_ns: u64, at_ns: u64) {
+        self.told_ns = self.told_ns.max(code_ns);
+        let last_ns = self.last_ns();
+        if code_ns == 0 && 0 < last_ns && last_ns < at_ns {
+            self.forgotten = Some(Replaced::anywhere(0, last_ns));
+        }
+    }
+
+    fn push(&mut self, replaced: Replaced) {
+        if self.replaced.len() == limits::MAPPED_CODE
+            && let Some(oldest) = self.replaced.pop_front()
+        {
+            self.forgotten = Some(self.forgotten.map_or(oldest, |forgotten| forgotten.merge(oldest)));
+        }
+        self.replaced.push_back(replaced);
+    }
+
+    /// The latest time of which is known where code was replaced.
+    fn last_ns(&self) -> u64 {
+        self.replaced.back().map_or(0, |replaced| replaced.until_ns)
+    }
+
+    /// Everything that was replaced, in the order of time.
+    fn all_replaced(&self) -> impl Iterator<Item = Replaced> {
+        let last_ns = self.last_ns();
+        let unknown = (self.told_ns > last_ns).then(|| Replaced::anywhere(last_ns + 1, self.told_ns));
+        self.forgotten.into_iter().chain(self.replaced.iter().copied()).chain(unknown)
+    }
+
+    /// When code was last replaced, as far as the newest reading shows it.
     pub fn code_ns(&self) -> u64 {
-        let shown = self.mapped.iter().rev().find(|code| code.at_ns < self.newest.read_from_ns);
-        shown.map_or(0, |code| code.at_ns)
+        let times = self.all_replaced().map(|replaced| replaced.until_ns);
+        times.filter(|at_ns| *at_ns < self.newest.read_from_ns).max().unwrap_or(0)
     }
 
-    /// The reading that shows where an address lay in stacks captured between `code_ns`, when code was mapped last, and the next
-    /// time that it was.
+    /// The reading that shows where an address lay in stacks captured between `code_ns`, when code was replaced last, and the
+    /// next time that it was.
     pub fn find(&self, address: Address, code_ns: u64) -> Option<&Arc<Image>> {
         let shows = |image: &&Arc<Image>| {
             image.mappings.find(address).is_some() && !self.is_replaced_between(image, address, code_ns)
@@ -65,12 +137,8 @@ impl Readings {
     }
 
     fn is_replaced_between(&self, image: &Image, address: Address, code_ns: u64) -> bool {
-        self.mapped.iter().filter(|code| code.start <= address.0 && address.0 < code.end).any(|code| {
-            match code.at_ns > code_ns {
-                true => code.at_ns <= image.read_until_ns,
-                false => code.at_ns >= image.read_from_ns,
-            }
-        })
+        let is_there = |replaced: &Replaced| replaced.start <= address.0 && address.0 < replaced.end;
+        self.all_replaced().filter(is_there).any(|replaced| replaced.separates(image, code_ns))
     }
 
     /// The memory the mappings take, in bytes.
@@ -101,7 +169,7 @@ mod tests {
     }
 
     fn mapped(at_ns: u64, start: u64) -> MappedCode {
-        MappedCode { image: ID, at_ns, start, end: start + 0x1000 }
+        MappedCode { image: ID, at_ns, before_ns: 0, start, end: start + 0x1000 }
     }
 
     /// The file an address lay in.
@@ -161,6 +229,59 @@ mod tests {
             readings.add(reading(at, &[(if at % 2 == 0 { "c" } else { "d" }, 0x1000)]));
             readings.note_mapped(mapped(at, 0x1000));
         }
-        assert_eq!((readings.former.len(), readings.mapped.len()), (limits::FORMER_READINGS, limits::MAPPED_CODE));
+        assert_eq!((readings.former.len(), readings.replaced.len()), (limits::FORMER_READINGS, limits::MAPPED_CODE));
+    }
+
+    #[test]
+    fn stacks_from_before_what_is_remembered_have_no_names_where_code_was_replaced() {
+        let mut readings = Readings::new(reading(2, &[("a", 0x1000), ("c", 0x5000)]));
+        let last = limits::MAPPED_CODE as u64 + 10;
+        (1..=last).for_each(|at| readings.note_mapped(mapped(10 * at, 0x1000)));
+        readings.add(reading(10 * last + 5, &[("b", 0x1000), ("c", 0x5000)]));
+        let names = [0, 50, 100, 10 * last].map(|at| name(&readings, 0x1800, at));
+        assert_eq!(names, [Some("a".to_owned()), None, None, Some("b".to_owned())]);
+        assert_eq!([50, 10 * last].map(|at| name(&readings, 0x5800, at).unwrap()), ["c", "c"]);
+    }
+
+    #[test]
+    fn what_a_stack_alone_tells_of_may_have_been_anywhere() {
+        let mut readings = Readings::new(reading(10, &[("a", 0x1000)]));
+        readings.note_stack(20, 21);
+        readings.add(reading(30, &[("b", 0x1000)]));
+        let names =
+            |readings: &Readings, times: [u64; 3]| times.map(|at| name(readings, 0x1800, at).unwrap_or_default());
+        assert_eq!(names(&readings, [0, 15, 20]), ["", "", "b"]);
+        readings.note_mapped(MappedCode { before_ns: 20, ..mapped(40, 0x9000) });
+        assert_eq!(names(&readings, [0, 20, 40]), ["", "b", "b"]);
+    }
+
+    #[test]
+    fn what_no_record_tells_of_may_have_been_anywhere() {
+        let mut readings = Readings::new(reading(10, &[("a", 0x1000), ("c", 0x5000)]));
+        readings.note_mapped(mapped(20, 0x1000));
+        readings.note_mapped(MappedCode { before_ns: 30, ..mapped(40, 0x1000) });
+        readings.add(reading(50, &[("b", 0x1000), ("c", 0x5000)]));
+        let names = [0, 25, 30, 40].map(|at| name(&readings, 0x5800, at).unwrap_or_default());
+        assert_eq!(names, ["c", "", "c", "c"]);
+        assert_eq!((name(&readings, 0x1800, 0).as_deref(), name(&readings, 0x1800, 30)), (Some("a"), None));
+    }
+
+    #[test]
+    fn a_stack_that_knows_of_nothing_replaced_though_something_was_has_no_names() {
+        let mut readings = Readings::new(reading(10, &[("a", 0x1000)]));
+        readings.note_mapped(mapped(20, 0x1000));
+        readings.note_stack(0, 19);
+        assert_eq!(name(&readings, 0x1800, 0).as_deref(), Some("a"));
+        readings.note_stack(0, 25);
+        readings.add(reading(30, &[("b", 0x1000)]));
+        assert_eq!((name(&readings, 0x1800, 0), name(&readings, 0x1800, 20).as_deref()), (None, Some("b")));
+    }
+
+    #[test]
+    fn what_is_told_by_a_stack_before_the_record_that_tells_where_is_there_alone() {
+        let mut readings = Readings::new(reading(10, &[("a", 0x1000), ("c", 0x5000)]));
+        readings.note_stack(20, 21);
+        readings.note_mapped(mapped(20, 0x1000));
+        assert_eq!((name(&readings, 0x5800, 20).as_deref(), name(&readings, 0x1800, 20)), (Some("c"), None));
     }
 }

@@ -1,8 +1,9 @@
 //! The images of processes by identity: read when first seen, read again when an address is not found, forgotten in time.
 //!
 //! One thread observes while events arrive, another looks up while it names stacks; both share one registry. `/proc` is
-//! read outside the lock. An exec replaces the image and not the process, so an image read late, after a further exec that
-//! the registry has not been told of yet, shows the later program: the kernel tells no exec time to compare with.
+//! read outside the lock. An exec replaces the image and not the process, so an image first read late, after a further exec that
+//! the registry has not been told of yet, shows the later program: the kernel tells no exec time to compare with. A later reading
+//! is believed if it still shows the program where it was.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -116,17 +117,24 @@ impl Registry {
         }
     }
 
-    /// Reads the image again at once, because it mapped code; `None` if it was never read, or ended.
+    /// Reads the image again at once, because code of it may be replaced; `None` if it was never read, or ended.
     pub fn reread(&self, id: ImageId, world: &dyn World) -> Option<Arc<Image>> {
         let newest = self.lock().use_entry(&id).filter(|entry| !entry.ended)?.newest()?;
         self.replace(id, Some(newest), world)
     }
 
-    /// Notes that an image mapped code. Returns whether it is known.
+    /// Notes that memory is about to be mapped where code of an image was. Returns whether it is known.
     pub fn note_mapped(&self, code: MappedCode) -> bool {
         let mut books = self.lock();
         let readings = books.images.find(&code.image).and_then(|entry| entry.readings.as_mut());
         readings.map(|readings| readings.note_mapped(code)).is_some()
+    }
+
+    /// Notes when a stack of an image, captured at `at_ns`, says that code was last replaced.
+    pub fn note_stack(&self, id: ImageId, code_ns: u64, at_ns: u64) {
+        if let Some(readings) = self.lock().images.find(&id).and_then(|entry| entry.readings.as_mut()) {
+            readings.note_stack(code_ns, at_ns);
+        }
     }
 
     /// The image, if it was observed and is not forgotten.
@@ -177,9 +185,12 @@ impl Registry {
         image
     }
 
-    /// A process that ended keeps the image it had.
+    /// A process that ended keeps the image it had, and so does one that executed another program meanwhile.
     fn replace(&self, id: ImageId, old: Option<Arc<Image>>, world: &dyn World) -> Option<Arc<Image>> {
         let Ok(image) = Image::read(id, &self.executables, world) else { return old };
+        if old.as_ref().is_some_and(|old| !old.runs_on_in(&image)) {
+            return old;
+        }
         let image = Arc::new(image);
         self.lock().replace(id, image.clone());
         Some(image)
@@ -351,7 +362,7 @@ mod tests {
         let (world, registry) = (FixtureWorld::default(), Registry::new());
         world.insert(7, process(50_000_000, MAPS));
         let id = image_id(7, 50_000_000);
-        let mapped = MappedCode { image: id, at_ns: 1, start: 0x1000, end: 0x2000 };
+        let mapped = MappedCode { image: id, at_ns: 1, before_ns: 0, start: 0x1000, end: 0x2000 };
         assert!(registry.reread(id, &world).is_none() && !registry.note_mapped(mapped));
         registry.observe(id, &world);
         assert!(registry.note_mapped(mapped));
@@ -359,6 +370,25 @@ mod tests {
         assert!(revisions[0] < revisions[1] && world.reads(ProcFile::Maps) == 3);
         registry.end_image(id);
         assert!(registry.reread(id, &world).is_none() && registry.image(id).is_some());
+    }
+
+    #[test]
+    fn another_program_is_not_read_under_the_old_ones_name() {
+        let (world, registry) = (FixtureWorld::default(), Registry::new());
+        let program = |name: &str, start: u64, library: &str| FixtureProcess {
+            executable: format!("/bin/{name}").into(),
+            ..process(
+                50_000_000,
+                &format!("{start:x}-{:x} r-xp 0 fe:00 {start} /bin/{name}\n{library}", start + 0x1000),
+            )
+        };
+        world.insert(7, program("first", 0x1000, ""));
+        let id = image_id(7, 50_000_000);
+        registry.observe(id, &world);
+        world.insert(7, program("second", 0x2000, ""));
+        assert!(registry.reread(id, &world).unwrap().mappings.find(Address(0x2000)).is_none());
+        world.insert(7, program("first", 0x1000, "9000-a000 r-xp 0 fe:00 9 /lib/new\n"));
+        assert!(registry.reread(id, &world).unwrap().mappings.find(Address(0x9000)).is_some());
     }
 
     #[test]

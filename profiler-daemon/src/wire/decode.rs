@@ -174,8 +174,8 @@ fn decode_waker(reason: &record::WaitReason) -> Option<Waker> {
 /// Decodes one record of the ring of lifecycles; `None` if it is malformed.
 pub fn decode_lifecycle(bytes: &[u8]) -> Option<LifecycleEvent> {
     if bytes.len() == size_of::<CodeMapped>() {
-        let CodeMapped { identity, at_ns, start, end } = bytemuck::try_pod_read_unaligned(bytes).ok()?;
-        return Some(LifecycleEvent::Mapped(MappedCode { image: image_of(&identity), at_ns, start, end }));
+        let CodeMapped { identity, at_ns, before_ns, start, end } = bytemuck::try_pod_read_unaligned(bytes).ok()?;
+        return Some(LifecycleEvent::Mapped(MappedCode { image: image_of(&identity), at_ns, before_ns, start, end }));
     }
     let record: Lifecycle = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
     if record.kind == LIFECYCLE_EXEC {
@@ -370,9 +370,9 @@ mod tests {
 
     #[test]
     fn mapped_code_is_told_from_other_records_by_its_size() {
-        let record = CodeMapped { identity: header().identity, at_ns: 5, start: 0x1000, end: 0x3000 };
+        let record = CodeMapped { identity: header().identity, at_ns: 5, before_ns: 4, start: 0x1000, end: 0x3000 };
         let image = ImageId { process: ProcessId { pid: 7, start_ns: 70 }, exec_ns: 0 };
-        let mapped = MappedCode { image, at_ns: 5, start: 0x1000, end: 0x3000 };
+        let mapped = MappedCode { image, at_ns: 5, before_ns: 4, start: 0x1000, end: 0x3000 };
         assert_eq!(decode_lifecycle(bytemuck::bytes_of(&record)), Some(LifecycleEvent::Mapped(mapped)));
         let words = record_with_code_ns(9);
         assert_eq!(decode_stack(bytemuck::cast_slice(&words), &mut Room::default()).unwrap().code_ns, 9);

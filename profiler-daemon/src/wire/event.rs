@@ -42,7 +42,7 @@ pub struct StackEvent<'a> {
     pub lock_holder: Option<u64>,
     /// Whether the thread was collecting the interpreter's garbage.
     pub collecting: bool,
-    /// When code was last mapped into the process where other code may have been, on the monotonic clock, or zero.
+    /// When memory was last about to be mapped where code of the process was, on the monotonic clock, or zero.
     pub code_ns: u64,
     /// Of a wait, what it was for.
     pub reason: WaitReason,
@@ -156,7 +156,7 @@ pub enum LifecycleEvent {
     Ended(Box<Ended>),
     /// A process, selected or not, has a new program or name.
     Executed(Executed),
-    /// A process has mapped code.
+    /// Memory is about to be mapped where code of a process was.
     Mapped(MappedCode),
 }
 
@@ -178,13 +178,15 @@ pub struct Executed {
     pub at_ns: u64,
 }
 
-/// Code that was mapped into a process whose mappings were known.
+/// Memory is about to be mapped where code of a process is known to have been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MappedCode {
     /// The program image.
     pub image: ImageId,
     /// When, on the monotonic clock.
     pub at_ns: u64,
+    /// When that was the last time before, told or not; zero if it never was.
+    pub before_ns: u64,
     /// The first address.
     pub start: u64,
     /// The first address behind it.
