@@ -88,11 +88,9 @@ fn check_features(features: &Features) -> Vec<Check> {
         SwitchIn::SchedExit => Check::good("switch-in hook", "sched_exit_tp"),
         other => degraded("switch-in hook", other.name(), fallback("resume")),
     });
-    for (name, word) in [
-        ("throttling", "throttling"),
-        ("wakers", "who ended a wait"),
-        ("places of memory", "vm_unmapped_area"),
-    ] {
+    for (name, word) in
+        [("throttling", "throttling"), ("wakers", "who ended a wait"), ("places of memory", "vm_unmapped_area")]
+    {
         checks.extend(fallback(word).map(|text| degraded(name, "not visible", Some(text))));
     }
     checks
