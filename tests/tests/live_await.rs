@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use profiler_tests::books::rows;
 use profiler_tests::interpreter::{Interpreter, check_each};
 use profiler_tests::{Daemon, Workload, live_host, poll_until, tell, workload};
 use serde_json::Value;
@@ -35,10 +36,6 @@ fn start_both(interpreter: &Interpreter) -> Result<(Workload, Workload)> {
 
 fn hotspots(daemon: &Daemon, pid: u32, by: &str) -> Result<Value> {
     daemon.json(&format!("/api/v1/hotspots?last=1h&by={by}&idle=show&limit=100000&pid={pid}"))
-}
-
-fn rows(answer: &Value) -> Result<&Vec<Value>> {
-    answer["rows"].as_array().context("there are no rows")
 }
 
 fn looks(answer: &Value) -> u64 {

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use profiler_tests::books::rows;
 use profiler_tests::host::skip;
 use profiler_tests::workload::{compile, scratch};
 use profiler_tests::{Daemon, Workload, live_host, poll_until, tell};
@@ -84,7 +85,7 @@ fn observe(case: &str, class: &str) -> Result<Told> {
 fn read(daemon: &Daemon, query: &str, class: &str) -> Result<Told> {
     let answer = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&limit=1000{query}"))?;
     let (mut total_ns, mut woken) = (0, Vec::new());
-    for row in answer["rows"].as_array().context("hotspots have no rows")? {
+    for row in rows(&answer)? {
         if row["function"].as_str().is_some_and(|name| name.split('/').next() == Some(class)) {
             total_ns += row["total_ns"].as_u64().context("a row has a total")?;
             woken.extend(row["woken_by"].as_array().into_iter().flatten().map(parse).collect::<Result<Vec<_>>>()?);
