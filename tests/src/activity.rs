@@ -21,6 +21,7 @@ const CONTENTION: &str = "BEGIN;\nUPDATE hot SET n = n + 1 WHERE id = 1;\n\\slee
 /// Looks at the view at random moments, 4 ms apart on average besides what a look takes.
 const LOOKS: &str = "
 CREATE TEMP TABLE seen (at float8, pid int, type text, event text);
+\\echo looking
 DO $$
 DECLARE stop timestamptz := clock_timestamp() + interval 'SECONDS s'; moment float8;
 BEGIN
@@ -67,13 +68,15 @@ pub fn backends(server: &PostgresFolder) -> Result<Vec<u32>> {
     text.lines().filter_map(|line| line.strip_prefix("pid,")).map(|pid| Ok(pid.trim().parse()?)).collect()
 }
 
-/// Begins to look at the backends, for so many seconds.
+/// Begins to look at the backends, for so many seconds; returns when the connection to do so stands.
 pub fn start_looking(server: &PostgresFolder, seconds: u32) -> Result<Program> {
     let script = server.path().join("looks.sql");
     fs::write(&script, LOOKS.replace("SECONDS", &seconds.to_string())).context("failed to write a script")?;
     let mut command = psql_command(server);
     command.arg("-f").arg(script);
-    Program::start(command)
+    let mut looking = Program::start(command)?;
+    looking.await_line(END, |line| (line == "looking").then_some(()))?;
+    Ok(looking)
 }
 
 /// The looks within the span, which they have to surround.

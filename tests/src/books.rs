@@ -195,7 +195,8 @@ impl FunctionRow {
     }
 }
 
-fn rows(answer: &Value) -> Result<&Vec<Value>> {
+/// The rows of an answer.
+pub fn rows(answer: &Value) -> Result<&Vec<Value>> {
     answer.get("rows").and_then(Value::as_array).context("the answer has no rows")
 }
 

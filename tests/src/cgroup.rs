@@ -73,6 +73,12 @@ fn write(path: &Path, value: &str) -> Result<()> {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        // What is frozen does not end, not even by a signal in the first version.
+        for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            if self.folder.join(file).exists() {
+                let _ = self.set(file, thawed);
+            }
+        }
         let removed = poll_until(REMOVAL, || Ok(fs::remove_dir(&self.folder).is_ok().then_some(())));
         if let Err(error) = removed {
             eprintln!("the cgroup `{}` stays: {error:#}", self.folder.display());

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::program::{bind_programs, is_installed};
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Leave to run a live test; one test of a process holds it at a time, because each loads the machine on purpose.
@@ -12,9 +14,14 @@ pub struct LiveHost {
 }
 
 /// Leave to run a live test, or `None` after saying why not. With `PROFILERD_LIVE=required` a missing need is a panic.
+///
+/// The programs that the test starts from then on end with it, even if it is killed.
 pub fn live_host() -> Option<LiveHost> {
     match missing_need() {
-        None => Some(LiveHost { _turn: ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner) }),
+        None => {
+            bind_programs();
+            Some(LiveHost { _turn: ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner) })
+        }
         Some(need) => {
             skip(&need);
             None
@@ -40,6 +47,9 @@ fn missing_need() -> Option<String> {
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Some("the kernel has no BTF at /sys/kernel/btf/vmlinux".into());
+    }
+    if !is_installed("setpriv") {
+        return Some("there is no setpriv; it is in Debian's package `util-linux`".into());
     }
     let binary = profilerd();
     (!binary.exists()).then(|| format!("`{}` is missing; cargo build --release makes it", binary.display()))

@@ -134,8 +134,13 @@ pub fn check_each<'a>(
     check: impl Fn(&Interpreter) -> Result<()>,
 ) -> Result<()> {
     tell_missing();
-    let outcomes = interpreters.into_iter().map(|one| check(one).with_context(|| one.to_string()));
-    let failures: Vec<_> = outcomes.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    let outcomes: Vec<_> = interpreters.into_iter().map(|one| check(one).with_context(|| one.to_string())).collect();
+    if outcomes.is_empty() {
+        skip(
+            "there is no Python here of a version that this test is about; `cargo xtask setup --for live` unpacks some",
+        );
+    }
+    let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
 }

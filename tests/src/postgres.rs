@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,9 +10,11 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::host;
-use crate::program::Program;
+use crate::program::{Program, is_installed};
 
 const START: Duration = Duration::from_secs(60);
+/// On a disk, reachable for every user, and so short that the path of a socket below it is not too long.
+const FOLDERS: &str = "/var/tmp";
 
 /// The folder of the newest version's programs.
 fn postgres_programs() -> Option<PathBuf> {
@@ -36,7 +37,8 @@ impl PostgresFolder {
             host::skip("there is no /usr/lib/postgresql; it comes with Debian's package `postgresql`");
             return Ok(None);
         };
-        let folder = tempfile::tempdir().context("failed to create a folder")?;
+        ensure!(is_installed("setpriv"), "there is no setpriv; it is in Debian's package `util-linux`");
+        let folder = tempfile::tempdir_in(FOLDERS).context("failed to create a folder")?;
         let user = unprivileged_user()?;
         chown(folder.path(), Some(user.0), Some(user.1)).context("failed to give the folder away")?;
         let server = Self { programs, folder, user };
@@ -64,8 +66,11 @@ impl PostgresFolder {
 
     /// One of PostgreSQL's programs, as the user who owns the folder.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.uid(self.user.0).gid(self.user.1).current_dir(self.path()).env("LC_ALL", "C");
+        let (user, group) = (self.user.0.to_string(), self.user.1.to_string());
+        let mut command = Command::new("setpriv");
+        // The kernel forgets whom to tell of the end of a parent when the user changes, unless that is kept.
+        command.args(["--pdeathsig", "keep", "--reuid", &user, "--regid", &group, "--clear-groups", "--"]);
+        command.arg(self.programs.join(program)).current_dir(self.path()).env("LC_ALL", "C");
         command
     }
 

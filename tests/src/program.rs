@@ -30,13 +30,16 @@ pub fn bind_programs() {
     IS_BOUND.store(true, Ordering::Relaxed);
 }
 
-/// Whether there is such a program; if not, starting it fails as it would anyhow.
-fn is_installed(program: &OsStr) -> bool {
+/// Whether there is such a program.
+pub fn is_installed(program: impl AsRef<OsStr>) -> bool {
+    let program = program.as_ref();
     let folders = std::env::var_os("PATH").unwrap_or_default();
     Path::new(program).exists() || std::env::split_paths(&folders).any(|folder| folder.join(program).exists())
 }
 
-/// The same command; the kernel tells it of the end of its parent.
+/// The same command; the kernel tells it of the end of its parent. Another user or group has to be set by the program itself.
+///
+/// A group of processes that is stopped then goes on, as every group without a parent does, and ends as well.
 fn bound(command: &Command) -> Command {
     let mut bound = Command::new("setpriv");
     bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
@@ -75,6 +78,7 @@ impl Program {
     /// Starts the command. Fails if it cannot be executed.
     pub fn start(command: Command) -> Result<Self> {
         let name = format!("{command:?}");
+        // A program that is not there fails to start by its own name.
         let is_bound = IS_BOUND.load(Ordering::Relaxed) && is_installed(command.get_program());
         let mut command = if is_bound { bound(&command) } else { command };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);

@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use crate::database::free_address;
 use crate::host;
 use crate::program::Program;
+use crate::workload::scratch;
 
 const START: Duration = Duration::from_secs(60);
 
-/// A running server with an empty database in a folder of its own; both end when dropped.
+/// A running server with an empty database in a folder of its own on a disk; both end when dropped.
 pub struct Redis {
     /// Where it listens.
     pub address: SocketAddr,
@@ -27,7 +28,8 @@ pub struct Redis {
 impl Redis {
     /// Starts the server, which saves nothing unless options say so; `None` after saying why where it is not installed.
     pub fn start(options: &[&str]) -> Result<Option<Self>> {
-        let (folder, address) = (tempfile::tempdir().context("failed to create a folder")?, free_address()?);
+        let (folder, address) =
+            (tempfile::tempdir_in(scratch()?).context("failed to create a folder")?, free_address()?);
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--port", &address.port().to_string()]);
         command.args(options).arg("--dir").arg(folder.path());

@@ -26,15 +26,15 @@ pub struct Span {
 }
 
 impl Span {
-    /// Lets this many windows of [`WINDOW`] pass, from the next one on; returns when they and a later one are closed, which tells
-    /// what waits at their end became.
+    /// Lets this many windows of [`WINDOW`] pass, none of which has begun yet; returns when they and a later one are closed,
+    /// which tells what waits at their end became.
     pub fn record(daemon: &Daemon, windows: u32) -> Result<Self> {
         let (begin, first) = (Timestamp::now(), daemon.windows()?);
-        let wanted = first + u64::from(windows) + 3;
+        let wanted = first + u64::from(windows) + 4;
         poll_until(LATE, || Ok((daemon.windows()? >= wanted).then_some(())))?;
         // What is asked for is rounded outward: one moment within the first window and one within the last.
         let moment = |seconds: i64| begin.checked_add(jiff::SignedDuration::from_secs(seconds));
-        let query = format!("from={}&to={}", moment(1)?, moment(i64::from(windows))?);
+        let query = format!("from={}&to={}", moment(2)?, moment(i64::from(windows) + 1)?);
         let answer = daemon.json(&format!("/api/v1/breakdown?{query}"))?;
         let edge = |key: &str| parse_moment(&answer["window"][key]);
         Ok(Self { from: edge("from")?, to: edge("to")?, query })

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::books::{Books, ByName};
+use crate::books::{self, Books, ByName};
 use crate::daemon::Daemon;
 use crate::ground_truth::Check;
 use crate::program::poll_until;
@@ -123,7 +123,7 @@ fn read_outcome(daemon: &Daemon, case: &Case, told: Told) -> Result<Outcome> {
     let books = row.with_context(|| format!("{}: the breakdown has no row for {told:?}", case.expected.case))?;
     let rows = daemon.json(&format!("/api/v1/hotspots?last=1h&by=thread&idle=show&limit=1000{query}"))?;
     let mut details = ByName::new();
-    for row in rows["rows"].as_array().context("hotspots have no rows")? {
+    for row in books::rows(&rows)? {
         for (label, ns) in row["wait_detail_ns"].as_object().into_iter().flatten() {
             *details.entry(label.clone()).or_default() += ns.as_u64().context("a detail is a count")?;
         }
@@ -134,7 +134,7 @@ fn read_outcome(daemon: &Daemon, case: &Case, told: Told) -> Result<Outcome> {
 
 fn read_subjects(daemon: &Daemon, query: &str, label: &str) -> Result<ByName> {
     let answer = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&limit=1000{query}"))?;
-    let rows = answer["rows"].as_array().context("hotspots have no rows")?;
+    let rows = books::rows(&answer)?;
     let of_label = rows.iter().filter(|row| row["function"] == label);
     Ok(of_label.filter_map(|row| Some((row["waits_for"].as_str()?.to_owned(), row["total_ns"].as_u64()?))).collect())
 }

@@ -64,8 +64,9 @@ fn stem(span: &str) -> &str {
 #[test]
 fn every_command_and_flag_of_the_documents_exists() {
     let commands = commands();
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        for line in command_lines(&read(document)) {
+    for path in documents(&root()) {
+        let document = path.display();
+        for line in command_lines(&fs::read_to_string(&path).unwrap()) {
             let mut words = line.split_whitespace().skip(1).take_while(|word| *word != "#");
             let name = words.next().unwrap_or_default();
             let help =
@@ -101,8 +102,8 @@ fn the_readme_presents_every_command() {
 
 #[test]
 fn every_task_of_the_documents_exists() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        let text = read(document);
+    for path in documents(&root()) {
+        let (document, text) = (path.display(), fs::read_to_string(&path).unwrap());
         for after in text.split("cargo xtask ").skip(1) {
             let verb: String = after.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
             let file = format!("xtask/src/verbs/{}.rs", verb.replace('-', "_"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::activity::{self, Look};
-use profiler_tests::books::FunctionRow;
+use profiler_tests::books::{self, FunctionRow};
 use profiler_tests::daemon::Daemon;
 use profiler_tests::estimate::{Estimate, Figure, check_agreement};
 use profiler_tests::kernel_books::KernelBooks;
@@ -27,24 +27,44 @@ const CLIENTS: usize = 4;
 /// How often Redis is told to sleep, and for how long.
 const SLEEPS: u32 = 30;
 const SLEEP: Duration = Duration::from_millis(30);
+/// Windows that a span has; looks at PostgreSQL begin before it, and end after it: it begins within three seconds.
+const WINDOWS: u32 = 5;
+const LOOKED: u32 = WINDOWS + 6;
+/// How far two reports of the same windows may be apart, in seconds: they add up the same captures, but what a wait was for is not
+/// told where no capture fell on it, and that is certain only from the least wait period on, which is a millisecond.
+const UNCAPTURED: f64 = 1e-3;
 
 #[test]
 fn redis_computes_and_sleeps_as_long_as_its_own_statistics_say() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let Some(redis) = Redis::start(&["--enable-debug-command", "yes"])? else { return Ok(()) };
     let mut client = redis.connect()?;
-    let list: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
-    client.ask(&[&["RPUSH", "list"], &*list.iter().map(String::as_str).collect::<Vec<_>>()].concat())?;
+    fill_list(&mut client)?;
     let load = redis.load(&["LRANGE", "list", "0", "-1"], 2)?;
     let pid = redis.program.pid();
     let daemon = Daemon::start_for(pid, &[])?;
     let begin = RedisEdge::read(&mut client, &daemon, pid, &load)?;
+    sleep_often(&mut client)?;
+    check_commands(&begin, &RedisEdge::read(&mut client, &daemon, pid, &load)?)
+}
+
+fn fill_list(client: &mut RedisClient) -> Result<()> {
+    let list: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+    client.ask(&[&["RPUSH", "list"], &*list.iter().map(String::as_str).collect::<Vec<_>>()].concat())?;
+    Ok(())
+}
+
+fn sleep_often(client: &mut RedisClient) -> Result<()> {
     for _ in 0..SLEEPS {
         client.ask(&["DEBUG", "SLEEP", &SLEEP.as_secs_f64().to_string()])?;
         // The load has its turn.
         thread::sleep(SLEEP * 2);
     }
-    let end = RedisEdge::read(&mut client, &daemon, pid, &load)?;
+    Ok(())
+}
+
+/// What the main thread computed and slept between two moments.
+fn check_commands(begin: &RedisEdge, end: &RedisEdge) -> Result<()> {
     let passed = |of: fn(&RedisStatistics) -> f64| {
         Estimate::between(of(&end.before) - of(&begin.after), of(&end.after) - of(&begin.before))
     };
@@ -59,8 +79,8 @@ fn redis_computes_and_sleeps_as_long_as_its_own_statistics_say() -> Result<()> {
     ensure!((least..told.value + told.bound).contains(&asleep), "asleep for {asleep} s, not {least} to {told:?}");
     check_agreement(&[
         Figure::new("main thread on a CPU", passed(|of| of.cpu_s), Estimate::exact(books.cpu as f64 / 1e9)),
-        Figure::new("DEBUG SLEEP", told, end.spent("debugCommand", &begin)?),
-        Figure::new("all commands", passed(|of| of.commands_s) + rounded(calls), end.spent("call", &begin)?),
+        Figure::new("DEBUG SLEEP", told, end.spent("debugCommand", begin)?),
+        Figure::new("all commands", passed(|of| of.commands_s) + rounded(calls), end.spent("call", begin)?),
     ])
 }
 
@@ -153,7 +173,7 @@ fn redis_waits_for_its_disk_as_its_client_and_its_latency_monitor_say() -> Resul
 fn check_synced_file(redis: &Redis, daemon: &Daemon) -> Result<()> {
     let pid = redis.program.pid();
     let waits = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&pid={pid}&thread={pid}"))?;
-    let rows = waits["rows"].as_array().context("the answer has no rows")?;
+    let rows = books::rows(&waits)?;
     let row = rows.iter().find(|row| row["function"] == "disk/sync").context("no wait for a sync")?;
     let path = row["waits_for"].as_str().unwrap_or_default();
     ensure!(path.starts_with(&*redis.folder.path().to_string_lossy()) && path.ends_with(".incr.aof"), "{row}");
@@ -187,26 +207,34 @@ fn postgres_backends_wait_in_the_shares_that_pg_stat_activity_shows() -> Result<
     let backends = activity::backends(&server)?;
     ensure!(backends.len() == CLIENTS, "the backends are {backends:?}");
     let daemon = Daemon::start_for(postmaster.pid(), &WINDOW)?;
-    let looking = activity::start_looking(&server, 9)?;
-    let span = Span::record(&daemon, 5)?;
+    let looking = activity::start_looking(&server, LOOKED)?;
+    let span = Span::record(&daemon, WINDOWS)?;
     let looks = activity::finish_looking(looking, &span)?;
     tell(&format!("  {} looks:{}", looks.len() / CLIENTS, activity::describe(&looks)));
+    let (functions, wall_ns) = functions_of(&daemon, &span, &backends)?;
+    check_shares(&looks, &functions, wall_ns)
+}
+
+/// The functions of some processes, each with what it called, and how long these lived.
+fn functions_of(daemon: &Daemon, span: &Span, pids: &[u32]) -> Result<(Vec<FunctionRow>, u64)> {
     let (mut functions, mut wall_ns) = (Vec::new(), 0);
-    for pid in &backends {
-        let books = span.books(&daemon, *pid)?;
+    for pid in pids {
+        let books = span.books(daemon, *pid)?;
         tell(&format!("  backend {pid}: {}", describe(&books)));
-        functions.extend(rows_of(&span.report(
-            &daemon,
-            "hotspots",
-            &format!("inclusive=true&idle=show&pid={pid}"),
-        )?)?);
+        let query = format!("inclusive=true&idle=show&pid={pid}");
+        functions.extend(rows_of(&span.report(daemon, "hotspots", &query)?)?);
         wall_ns += books.wall;
     }
+    Ok((functions, wall_ns))
+}
+
+/// Which parts of their time the backends waited for what.
+fn check_shares(looks: &[Look], functions: &[FunctionRow], wall_ns: u64) -> Result<()> {
     let found = |function: &str| {
         let rows = functions.iter().filter(|row| row.function == function);
         rows.map(Estimate::waiting_of).fold(Estimate::default(), |sum, one| sum + one).part_of(wall_ns as f64 / 1e9)
     };
-    let share = |wanted: fn(&Look) -> bool| activity::share(&looks, wanted);
+    let share = |wanted: fn(&Look) -> bool| activity::share(looks, wanted);
     let flush = |look: &Look| look.event.starts_with("WAL");
     check_agreement(&[
         Figure::new("Lock, in ProcSleep", share(|look| look.kind == "Lock"), found("ProcSleep")),
@@ -226,12 +254,29 @@ fn nginx_waits_for_its_upstream_and_its_clients_as_long_as_its_access_log_says()
     let Some(nginx) = Nginx::start(upstream)? else { return Ok(()) };
     let Some(_load) = Load::start(nginx.address, 1, "function delay() return 15 end")? else { return Ok(()) };
     let daemon = Daemon::start_for(nginx.program.pid(), &WINDOW)?;
-    let span = Span::record(&daemon, 5)?;
+    let span = Span::record(&daemon, WINDOWS)?;
     let books = span.books(&daemon, nginx.worker)?;
     let waits = span.report(&daemon, "hotspots", &format!("by=wait&idle=show&pid={}", nginx.worker))?;
     let mut served = nginx.served()?;
     served.retain(|one| span.overlap(one.end - one.request, one.end) > 0.0);
     tell(&format!("  {} requests; {}", served.len(), describe(&books)));
+    // The upstream is a thread of this process.
+    let comm = std::fs::read_to_string("/proc/self/comm").context("failed to read a name")?;
+    let upstream = format!("{upstream} ({}[{}])", comm.trim_end(), std::process::id());
+    let clients = format!("port {}", nginx.address.port());
+    check_served(
+        &served,
+        &span,
+        &books,
+        [waited_for(&waits, "poll/reply", &upstream)?, waited_for(&waits, "poll/request", &clients)?],
+    )?;
+    let idle = waited_for(&waits, "poll/request", &clients)?.value - books.idle as f64 / 1e9;
+    ensure!(idle.abs() < UNCAPTURED, "what is idle is not what waits for clients: {idle} s apart");
+    Ok(())
+}
+
+/// How long the worker waited for its upstream, and for its clients.
+fn check_served(served: &[Served], span: &Span, books: &Books, [upstream, clients]: [Estimate; 2]) -> Result<()> {
     // Each time in the log is the difference of two readings of a clock that stands still between ticks.
     let tick = clock_getres(ClockId::MonotonicCoarse).tv_nsec as f64 / 1e9;
     let stderr = tick * (served.len() as f64 / 6.0).sqrt();
@@ -240,30 +285,15 @@ fn nginx_waits_for_its_upstream_and_its_clients_as_long_as_its_access_log_says()
     let own = |value: f64| Estimate { value, stderr, bound: 0.0 };
     // What is logged begins and ends while the worker runs.
     let running = Estimate::between(0.0, (books.cpu + books.runq + books.steal) as f64 / 1e9);
-    // The upstream is a thread of this process.
-    let comm = std::fs::read_to_string("/proc/self/comm").context("failed to read a name")?;
-    let clients = format!("port {}", nginx.address.port());
     check_agreement(&[
-        Figure::new(
-            "upstream",
-            own(logged(|one| one.upstream)),
-            waited_for(&waits, "poll/reply", &format!("{upstream} ({}[{}])", comm.trim_end(), std::process::id()))?
-                + running,
-        ),
-        Figure::new(
-            "between requests",
-            own(span.seconds() - logged(|one| one.request)),
-            waited_for(&waits, "poll/request", &clients)? + running,
-        ),
-    ])?;
-    let idle = waited_for(&waits, "poll/request", &clients)?.value - books.idle as f64 / 1e9;
-    ensure!(idle.abs() < 1e-3, "what is idle is not what waits for clients: {idle} s apart");
-    Ok(())
+        Figure::new("upstream", own(logged(|one| one.upstream)), upstream + running),
+        Figure::new("between requests", own(span.seconds() - logged(|one| one.request)), clients + running),
+    ])
 }
 
 /// The time of one kind of wait for one subject.
 fn waited_for(waits: &Value, kind: &str, subject: &str) -> Result<Estimate> {
-    let rows = waits["rows"].as_array().context("the answer has no rows")?;
+    let rows = books::rows(waits)?;
     let row = rows.iter().find(|row| row["function"] == kind && row["waits_for"] == subject);
     let row = row.with_context(|| format!("no {kind} for {subject} in {waits}"))?;
     Ok(Estimate::total_of(&FunctionRow::parse(row)?))
@@ -278,19 +308,34 @@ fn endpoints_of_a_uvicorn_service_take_as_long_as_its_own_timing_says() -> Resul
     let Some(_load) = Load::start(service.address, 1, script)? else { return Ok(()) };
     let pid = service.program.pid();
     let daemon = Daemon::start_for(pid, &WINDOW)?;
-    let span = Span::record(&daemon, 5)?;
+    let span = Span::record(&daemon, WINDOWS)?;
     let handled = service.handled()?;
     let books = span.books(&daemon, pid)?;
     let rows = rows_of(&span.report(&daemon, "hotspots", &format!("inclusive=true&idle=show&pid={pid}"))?)?;
     let waits = span.report(&daemon, "hotspots", &format!("by=wait&idle=show&pid={pid}"))?;
     tell(&format!("  {} requests; {}", handled.len(), describe(&books)));
+    check_endpoints(&handled, &span, &books, &rows, kinds(&waits, &["poll/timer", "poll/handoff"])?)?;
+    let idle = kinds(&waits, &["sync/idle worker", "poll/request"])?.value;
+    ensure!((idle - books.idle as f64 / 1e9).abs() < UNCAPTURED, "idle is {}, not {idle} s", books.idle);
+    Ok(())
+}
+
+/// How long each endpoint took; `looped` is what the loop waited for those that await something.
+fn check_endpoints(
+    handled: &[Handled],
+    span: &Span,
+    books: &Books,
+    rows: &[FunctionRow],
+    looped: Estimate,
+) -> Result<()> {
     let lasted = |name: &str| {
         let of_endpoint = handled.iter().filter(|one: &&Handled| one.path.ends_with(name));
         Estimate::exact(of_endpoint.map(|one| span.overlap(one.begin, one.end)).sum())
     };
     let row = |name: &str| rows.iter().find(|row| row.function == name).with_context(|| format!("no row for `{name}`"));
     let mut figures = Vec::new();
-    // Around the endpoints both threads run, and queue for CPUs: one more or less of that is in the loop's waits.
+    // Around the endpoints both threads run, and queue for CPUs: one more or less of that is in the loop's waits. On a busy
+    // machine it is most of what both may be apart.
     let mut around_ns = books.cpu + books.runq;
     for name in ["computing", "blocking", "pooled"] {
         let row = row(name)?;
@@ -298,13 +343,10 @@ fn endpoints_of_a_uvicorn_service_take_as_long_as_its_own_timing_says() -> Resul
         around_ns = around_ns.saturating_sub(row.cpu_sum() + row.runq);
     }
     let awaited = (lasted("awaiting") + lasted("pooled")).within(around_ns as f64 / 1e9);
-    let looped = kinds(&waits, &["poll/timer", "poll/handoff"])?;
     figures.push(Figure::new("awaiting and pooled, in the loop's waits", awaited, looped));
     check_agreement(&figures)?;
     let (blocking, pooled) = (row("blocking")?, row("pooled")?);
     ensure!(blocking.is_mostly("sleep") && pooled.is_mostly("sleep"), "{blocking:?} {pooled:?}");
-    let idle = kinds(&waits, &["sync/idle worker", "poll/request"])?.value;
-    ensure!((idle - books.idle as f64 / 1e9).abs() < 1e-3, "idle is {}, not {idle} s", books.idle);
     Ok(())
 }
 
@@ -316,7 +358,7 @@ fn kinds(waits: &Value, kinds: &[&str]) -> Result<Estimate> {
 }
 
 fn rows_of(answer: &Value) -> Result<Vec<FunctionRow>> {
-    answer["rows"].as_array().context("the answer has no rows")?.iter().map(FunctionRow::parse).collect()
+    books::rows(answer)?.iter().map(FunctionRow::parse).collect()
 }
 
 /// Where the time went, for people.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use profiler_tests::books::rows;
 use profiler_tests::interpreter::{Interpreter, check_each};
 use profiler_tests::{Daemon, Workload, live_host, poll_until, tell, workload};
 use serde_json::Value;
@@ -35,10 +36,6 @@ fn start_both(interpreter: &Interpreter) -> Result<(Workload, Workload)> {
 
 fn hotspots(daemon: &Daemon, pid: u32, by: &str) -> Result<Value> {
     daemon.json(&format!("/api/v1/hotspots?last=1h&by={by}&idle=show&limit=100000&pid={pid}"))
-}
-
-fn rows(answer: &Value) -> Result<&Vec<Value>> {
-    answer["rows"].as_array().context("there are no rows")
 }
 
 fn looks(answer: &Value) -> u64 {
@@ -160,21 +157,21 @@ fn same_moment(daemon: &Daemon, pid: u32, path: &str) -> Result<(Value, u64)> {
 fn without_awaits_or_before_3_14_the_loop_keeps_its_waits() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let older = Interpreter::one_of_each().into_iter().rev().find(|one| one.minor() < PUBLISHED_FROM);
-    let cases = older.map(|one| (one, vec!["--window", "1s"])).into_iter();
-    for (interpreter, options) in
-        cases.chain(published().take(1).map(|one| (one, vec!["--window", "1s", "--no-await"])))
-    {
-        let (mut client, _server) = start_both(interpreter)?;
-        let daemon = Daemon::start_for(client.pid(), &options)?;
-        client.go()?;
-        let reply_ns = |row: &Value| row["wait_detail_ns"]["poll/reply"].as_u64().unwrap_or_default();
-        let answer = poll_until(STEP, || {
-            let answer = hotspots(&daemon, client.pid(), "function")?;
-            let waited: u64 = rows(&answer)?.iter().map(reply_ns).sum();
-            Ok((waited > 3_000_000_000).then_some(answer))
-        })?;
-        ensure!(answer["awaits"].is_null(), "{interpreter} {options:?}: {}", answer["awaits"]);
-    }
+    check_each(older, |one| check_not_attributed(one, &["--window", "1s"]))?;
+    check_each(published().take(1), |one| check_not_attributed(one, &["--window", "1s", "--no-await"]))
+}
+
+fn check_not_attributed(interpreter: &Interpreter, options: &[&str]) -> Result<()> {
+    let (mut client, _server) = start_both(interpreter)?;
+    let daemon = Daemon::start_for(client.pid(), options)?;
+    client.go()?;
+    let reply_ns = |row: &Value| row["wait_detail_ns"]["poll/reply"].as_u64().unwrap_or_default();
+    let answer = poll_until(STEP, || {
+        let answer = hotspots(&daemon, client.pid(), "function")?;
+        let waited: u64 = rows(&answer)?.iter().map(reply_ns).sum();
+        Ok((waited > 3_000_000_000).then_some(answer))
+    })?;
+    ensure!(answer["awaits"].is_null(), "{options:?}: {}", answer["awaits"]);
     Ok(())
 }
 

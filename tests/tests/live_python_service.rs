@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use profiler_tests::books::FunctionRow;
+use profiler_tests::books::{self, FunctionRow};
 use profiler_tests::interpreter::Interpreter;
 use profiler_tests::{Daemon, Workload, live_host, tell, workload};
 use serde_json::Value;
@@ -77,7 +77,7 @@ fn check_service(interpreter: &Interpreter) -> Result<()> {
         "/api/v1/hotspots?last=1h&pid={}&by=line&inclusive=true&idle=show&limit=1000&path=**/service.py",
         service.pid()
     ))?;
-    let rows = answer["rows"].as_array().context("the answer has no rows")?;
+    let rows = books::rows(&answer)?;
     let outcomes = measured.iter().map(|(phase, truth)| compare(phase, truth, rows));
     let (told, wrong): (Vec<_>, Vec<_>) = outcomes.partition(Result::is_ok);
     told.into_iter().flatten().for_each(|line| tell(&line));
@@ -93,7 +93,7 @@ fn run_rounds(service: &mut Workload) -> Result<BTreeMap<String, Measured>> {
         service.go()?;
         let round = service.await_json(STEP)?.context("the service ended")?;
         tell(&format!("left out: {}", round["left_out"]));
-        for row in round["rows"].as_array().context("the round has no rows")? {
+        for row in books::rows(&round)? {
             let phase = row["phase"].as_str().context("a row has no phase")?;
             let sum = measured.entry(phase.to_owned()).or_default();
             sum.line = count(row, "line")?;

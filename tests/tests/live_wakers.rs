@@ -1,9 +1,13 @@
 //! Who ended a wait: programs whose waits end in one known way, while a loop on each CPU computes and wakes nobody.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use profiler_tests::books::rows;
+use profiler_tests::host::skip;
 use profiler_tests::workload::{compile, scratch};
 use profiler_tests::{Daemon, Workload, live_host, poll_until, tell};
 use serde_json::Value;
@@ -15,6 +19,14 @@ const OPTIONS: [&str; 8] = ["--select", "none", "--window", "1s", "--wait-period
 
 /// How much of the waits must be told rightly.
 const RIGHT: f64 = 0.99;
+
+/// How much of what is received within the host must be told to be its sender's doing. Packets are received on the sender's CPU
+/// within its call, unless the kernel's thread for soft interrupts is already to run there: then it receives them, and nobody is
+/// told. How often depends on the load of the host and follows from no error; that another is told is never right.
+const BY_SENDER: f64 = 0.9;
+
+/// What describes the kernel's types.
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// The end of waits, as the daemon tells it.
 #[derive(Debug)]
@@ -73,7 +85,7 @@ fn observe(case: &str, class: &str) -> Result<Told> {
 fn read(daemon: &Daemon, query: &str, class: &str) -> Result<Told> {
     let answer = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&limit=1000{query}"))?;
     let (mut total_ns, mut woken) = (0, Vec::new());
-    for row in answer["rows"].as_array().context("hotspots have no rows")? {
+    for row in rows(&answer)? {
         if row["function"].as_str().is_some_and(|name| name.split('/').next() == Some(class)) {
             total_ns += row["total_ns"].as_u64().context("a row has a total")?;
             woken.extend(row["woken_by"].as_array().into_iter().flatten().map(parse).collect::<Result<Vec<_>>>()?);
@@ -131,34 +143,64 @@ fn another_thread_of_the_process_is_told_by_its_tid() -> Result<()> {
     check_thread("thread", "ipc")
 }
 
+/// Whether the kernel tells that a timer's interrupt is served; from 7.2 on it does not, and timers show as interrupts.
+fn tells_timers() -> Result<bool> {
+    let field = b"\0in_hrtirq\0";
+    let types = std::fs::read(TYPES).with_context(|| format!("failed to read `{TYPES}`"))?;
+    Ok(types.windows(field.len()).any(|bytes| bytes == field))
+}
+
+/// Waits that a timer ends.
+fn check_timer(case: &str, class: &str) -> Result<()> {
+    let tells_timers = tells_timers()?;
+    check_nobody(case, class, |context| context == "timer" || (!tells_timers && context == "irq"))
+}
+
+/// The block device below a folder, if it is one on top of others, for which threads of the kernel work.
+fn stacked_device(folder: &Path) -> Result<Option<PathBuf>> {
+    let device = device_of(folder)?;
+    let Ok(device) = device.canonicalize() else { return Ok(None) };
+    let is_stacked = |path: &Path| ["dm", "loop", "md"].iter().any(|kind| path.join(kind).exists());
+    // A partition lies in the folder of its disk.
+    Ok(device.ancestors().take(2).any(is_stacked).then_some(device))
+}
+
+fn device_of(folder: &Path) -> Result<PathBuf> {
+    let number = std::fs::metadata(folder).with_context(|| format!("failed to look at `{}`", folder.display()))?.dev();
+    Ok(format!("/sys/dev/block/{}:{}", rustix::fs::major(number), rustix::fs::minor(number)).into())
+}
+
 #[test]
 fn a_sleep_is_ended_by_a_timer_and_not_by_the_loops_it_interrupts() -> Result<()> {
-    check_nobody("sleep", "sleep", |context| context == "timer")
+    check_timer("sleep", "sleep")
 }
 
 #[test]
 fn a_poll_whose_time_is_up_is_ended_by_a_timer() -> Result<()> {
-    check_nobody("timeout", "ipc", |context| context == "timer")
+    check_timer("timeout", "ipc")
 }
 
 #[test]
 fn the_time_limit_of_a_socket_is_a_timer_too() -> Result<()> {
-    check_nobody("socket_timeout", "ipc", |context| context == "timer")
+    check_timer("socket_timeout", "ipc")
 }
 
 #[test]
 fn a_read_is_ended_by_the_disk_and_not_by_the_loops_it_interrupts() -> Result<()> {
+    if let Some(device) = stacked_device(&scratch()?)? {
+        skip(&format!("`{}` lies on other devices, for which threads of the kernel wake readers", device.display()));
+        return Ok(());
+    }
     check_nobody("disk", "disk", |context| matches!(context, "irq" | "softirq"))
 }
 
-/// Packets are mostly received on the sender's CPU within its call, and sometimes later.
 #[test]
 fn whoever_sends_on_the_other_end_of_a_connection_within_this_host_is_told() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let told = observe("tcp", "net")?;
     ensure_part(&told, |woken| woken.context == "softirq" && (woken.thread.is_none() || told.by_its_thread(woken)))?;
     let by_sender = told.part(|woken| told.by_its_thread(woken));
-    ensure!(by_sender >= 0.9, "the sender is told for {:.1} % only: {told:?}", by_sender * 100.0);
+    ensure!(by_sender >= BY_SENDER, "the sender is told for {:.1} % only: {told:?}", by_sender * 100.0);
     Ok(())
 }
 

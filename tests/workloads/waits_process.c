@@ -207,7 +207,11 @@ static void write_to(const char *folder, const char *name, const char *text) {
     close(file);
 }
 
-// The program is a child of the process that freezes and thaws the cgroup it is in.
+static volatile sig_atomic_t has_to_end;
+static void end(int signal) { has_to_end = signal; }
+
+// The program is a child of the process that freezes and thaws the cgroup it is in, and leaves nothing frozen when its own
+// parent ends.
 static void freeze_again_and_again(const char *name, const char *freeze, const char *thaw) {
     const char *folder = getenv("WAITS_CGROUP");
     pid_t pid = must(fork());
@@ -216,7 +220,9 @@ static void freeze_again_and_again(const char *name, const char *freeze, const c
         write_to(folder, "cgroup.procs", "0");
         return;
     }
-    while (must(waitpid(pid, 0, WNOHANG)) == 0) {
+    signal(SIGTERM, end);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    while (!has_to_end && must(waitpid(pid, 0, WNOHANG)) == 0) {
         write_to(folder, name, freeze);
         pause_ns(4 * PAUSE_NS);
         write_to(folder, name, thaw);

@@ -88,8 +88,10 @@ fn check_features(features: &Features) -> Vec<Check> {
         SwitchIn::SchedExit => Check::good("switch-in hook", "sched_exit_tp"),
         other => degraded("switch-in hook", other.name(), fallback("resume")),
     });
-    if let Some(text) = fallback("throttling") {
-        checks.push(degraded("throttling", "not visible", Some(text)));
+    for (name, word) in
+        [("throttling", "throttling"), ("wakers", "who ended a wait"), ("places of memory", "vm_unmapped_area")]
+    {
+        checks.extend(fallback(word).map(|text| degraded(name, "not visible", Some(text))));
     }
     checks
 }

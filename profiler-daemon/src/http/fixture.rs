@@ -10,9 +10,9 @@ use crate::pipeline::{
     Daemon, DaemonError, ProcessStatus, QueryRange, Status, Target, TargetId, UnwindStatus, UnwindTotals,
 };
 use crate::profile::{
-    Activity, CodeKind, Doing, Frame, FrameKind, Loss, LossReason, Name, Place, ProcessId, ProcessNow, Profile, Sample,
-    SourceLine, Stack, State, Task, TaskTotals, ThreadId, ThreadNow, TimeRange, Timestamp, WaitClass, WaitNow,
-    WaitPeriods,
+    Activity, CodeKind, Doing, Frame, FrameKind, LengthEstimate, LoopWaits, Loss, LossReason, Name, NamedWaker, Place,
+    ProcessId, ProcessNow, Profile, Sample, SourceLine, Stack, State, Task, TaskTotals, ThreadId, ThreadNow, TimeRange,
+    Timestamp, WaitClass, WaitDetail, WaitNow, WaitPeriods, Waker,
 };
 use crate::runtime::python::Refusal;
 use crate::settings::Selector;
@@ -43,6 +43,8 @@ pub(super) struct Twin {
     pub status: Status,
     /// The selections in force.
     pub targets: Mutex<Vec<Target>>,
+    /// Whether an event loop waits in the profile.
+    pub has_loop: bool,
     /// If set, every question fails like this.
     pub failure: Option<DaemonError>,
     /// The ranges asked for.
@@ -58,6 +60,7 @@ impl Twin {
         Self {
             status: status(),
             targets: Mutex::new(vec![target]),
+            has_loop: false,
             failure: None,
             asked: Mutex::default(),
             busy: Mutex::default(),
@@ -134,7 +137,7 @@ impl Daemon for Twin {
         self.fail()?;
         self.asked.lock().unwrap().push(range);
         self.work();
-        Ok(profile())
+        Ok(if self.has_loop { profile_of_loop() } else { profile() })
     }
 
     fn resolve(&self, selector: &Selector) -> Result<BTreeSet<u32>, DaemonError> {
@@ -216,6 +219,32 @@ fn totals() -> TaskTotals {
     totals.wait_ns[WaitClass::Disk as usize] = 6 * SECOND;
     totals.waits[WaitClass::Disk as usize] = 600;
     totals
+}
+
+/// The canned profile, with a captured wait of an event loop, part of which is attributed to an `await`.
+fn profile_of_loop() -> Profile {
+    let mut profile = profile();
+    let waker = NamedWaker {
+        process_name: Some(HOSTILE.into()),
+        thread_name: Some(HOSTILE.into()),
+        ..NamedWaker::nameless(Waker::Thread { pid: SELECTED, tid: SELECTED, over_network: true })
+    };
+    let waiting = Stack::new(vec![frame("select")])
+        .with_wait(Some(WaitDetail { class: WaitClass::Poll, name: "reply", idle: false }))
+        .with_subject(Some(HOSTILE.into()))
+        .with_waker(Some(Arc::new(waker)));
+    profile.stacks.extend([waiting, Stack::new(vec![frame("fetch")])]);
+    profile.samples.push(Sample {
+        state: State::Wait(WaitClass::Poll),
+        stack: 1,
+        weight_ns: SECOND,
+        lengths: Some(Box::new(LengthEstimate::of(SECOND / 100, 100.0))),
+        ..profile.samples[0].clone()
+    });
+    profile.totals[0].wait_ns[WaitClass::Poll as usize] = SECOND;
+    profile.totals[0].waits[WaitClass::Poll as usize] = 100;
+    profile.loop_waits.push(LoopWaits { task: 0, detail: "reply", looks: 25, empty_ns: 1, awaits: vec![(2, 9)] });
+    profile
 }
 
 fn profile() -> Profile {

@@ -736,22 +736,56 @@ async fn the_document_knows_foreign_hosts_and_missing_processes() {
 }
 
 #[tokio::test]
-async fn json_answers_have_the_properties_their_schema_requires() {
-    let server = working();
+async fn json_answers_have_the_properties_of_their_schema_and_no_others() {
+    let server = Server::of(Twin { has_loop: true, ..Twin::working() });
     let document = server.get("/openapi.json").await.json();
-    for route in TABLES {
-        let reference = &document["paths"][route]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    for route in TABLES.into_iter().chain(["/api/v1/hotspots?by=wait"]) {
+        let path = route.split('?').next().unwrap();
+        let reference = &document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
         let answer = server.get_json(route).await.json();
         check_schema(&document, reference, &answer, route);
     }
+    let mut waits = server.get_json("/api/v1/hotspots?by=wait").await.json();
+    let has = |key: &str| waits["rows"].as_array().unwrap().iter().any(|row| !row[key].is_null());
+    assert!(waits["awaits"].is_object() && has("woken_by") && has("wait_lengths") && has("waits_for"), "{waits}");
+    let known = &document["paths"]["/api/v1/hotspots"]["get"]["responses"]["200"];
+    waits["rows"][0]["stray"] = true.into();
+    let check = || check_schema(&document, &known["content"]["application/json"]["schema"], &waits, "a stray property");
+    assert!(std::panic::catch_unwind(check).is_err(), "the schema must be able to refuse something");
 }
 
 /// Fails unless the value has the type and the required properties of the schema, all the way down, and no property
 /// that the schema does not know.
 fn check_schema(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let (Some(known), Some(object)) = (properties(document, schema), value.as_object()) {
+        let unknown: Vec<_> = object.keys().filter(|name| !known.contains(&name.as_str())).collect();
+        assert!(unknown.is_empty(), "{at}: {unknown:?} is not in the document");
+    }
+    check_known(document, schema, value, at);
+}
+
+/// The names the schema knows; `None` if there may be others.
+fn properties<'a>(document: &'a Value, schema: &'a Value) -> Option<Vec<&'a str>> {
     let schema = resolved(document, schema);
     if let Some(all) = schema["allOf"].as_array() {
-        return all.iter().for_each(|part| check_schema(document, part, value, at));
+        let parts = all.iter().map(|part| properties(document, part)).collect::<Option<Vec<_>>>()?;
+        return Some(parts.concat());
+    }
+    let properties = schema["properties"].as_object().filter(|_| schema["additionalProperties"].is_null())?;
+    Some(properties.keys().map(String::as_str).collect())
+}
+
+/// The same of what the schema knows.
+fn check_known(document: &Value, schema: &Value, value: &Value, at: &str) {
+    let schema = resolved(document, schema);
+    if let Some(all) = schema["allOf"].as_array() {
+        return all.iter().for_each(|part| check_known(document, part, value, at));
+    }
+    // What may be absent is written as null or something.
+    let choices: Vec<_> =
+        schema["oneOf"].as_array().into_iter().flatten().filter(|one| one["type"] != "null").collect();
+    if let [only] = choices[..] {
+        return check_schema(document, only, value, at);
     }
     if let Some(required) = schema["required"].as_array() {
         for name in required {

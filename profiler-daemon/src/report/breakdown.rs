@@ -33,7 +33,7 @@ pub struct BreakdownQuery {
 }
 
 /// The order of the rows; the longest time first.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BreakdownSort {
     /// Computing, queueing and waiting, but not idling.
     #[default]

@@ -72,6 +72,22 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// So much time of one task in one state, of which nothing else is known.
+    pub(super) fn bare(task: u32, state: State, ns: u64) -> Self {
+        Self {
+            task,
+            state,
+            idle: false,
+            detail: None,
+            stack: None,
+            ns,
+            count: 0,
+            variance_ns2: 0.0,
+            awaits: None,
+            captures_of: None,
+        }
+    }
+
     /// The stack that is charged.
     pub fn place(&self) -> Option<u32> {
         self.awaits.or(self.stack)
@@ -236,16 +252,12 @@ impl Share<'_> {
     fn cut(&mut self, task: u32, ns: u64) -> Entry {
         self.ns -= ns;
         Entry {
-            task,
-            state: self.sample.state,
             idle: self.sample.idle,
-            detail: None,
             stack: Some(self.sample.stack),
-            ns,
             captures_of: (self.count > 0).then_some(self.at),
             count: std::mem::take(&mut self.count),
             variance_ns2: self.variance_per_ns * ns as f64,
-            awaits: None,
+            ..Entry::bare(task, self.sample.state, ns)
         }
     }
 }
@@ -342,18 +354,7 @@ fn residual(profile: &Profile, task: u32, state: State, ns: u64) -> Entry {
         State::OnCpu(_) if profile.tasks[task as usize].kernel => State::OnCpu(CodeKind::Kernel),
         _ => state,
     };
-    Entry {
-        task,
-        state,
-        idle: false,
-        detail: None,
-        stack: None,
-        ns,
-        count: 0,
-        variance_ns2: 0.0,
-        captures_of: None,
-        awaits: None,
-    }
+    Entry::bare(task, state, ns)
 }
 
 /// Marks as much of a task's unsampled waits idle as its exact idle time exceeds its idle samples.

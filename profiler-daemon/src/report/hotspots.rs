@@ -174,7 +174,7 @@ pub struct Hotspots {
     pub unattributed_by: BTreeMap<String, u64>,
     /// Idle time left out of everything above.
     pub idle_hidden_ns: u64,
-    /// What of it event loops waited that is attributed to lines with an `await`; absent if nothing is.
+    /// Of the time listed, what event loops waited and is attributed to lines with an `await`; absent if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub awaits: Option<AwaitSummary>,
     /// By which T waits were chosen for a stack.
@@ -295,7 +295,7 @@ pub fn hotspots(profile: &Profile, query: &HotspotQuery) -> Hotspots {
         unattributed_ns: sums.unattributed.values().sum(),
         unattributed_by: sums.unattributed,
         idle_hidden_ns: calibrated.idle_hidden_ns,
-        awaits: AwaitSummary::of(&calibrated, query.rule),
+        awaits: AwaitSummary::of(&Calibrated { entries: sums.attributed, ..calibrated }, query.rule),
         wait_period: profile.wait_periods.into(),
         loss: loss_counts(&profile.loss),
         selection,
@@ -539,6 +539,8 @@ struct Sums<'a> {
     rows: Vec<RowSum<'a>>,
     total_ns: u64,
     unattributed: BTreeMap<String, u64>,
+    /// What of `total_ns` is attributed by looks.
+    attributed: Vec<Entry>,
 }
 
 impl<'a> Charger<'a> {
@@ -549,11 +551,15 @@ impl<'a> Charger<'a> {
 
     fn charge<'e>(mut self, entries: impl Iterator<Item = &'e Entry>) -> Sums<'a> {
         for entry in entries {
+            let listed_ns = self.sums.total_ns;
             match entry.place() {
                 _ if self.query.by == RowKind::Wait => self.charge_wait(entry),
                 _ if !self.query.by.is_code() => self.charge_task(entry),
                 Some(stack) => self.charge_stack(entry, stack as usize),
                 None => self.leave_unattributed(entry),
+            }
+            if entry.awaits.is_some() && self.sums.total_ns > listed_ns {
+                self.sums.attributed.push(entry.clone());
             }
         }
         self.sums

@@ -47,18 +47,7 @@ mod tests {
 
     fn entry(detail: Option<&'static str>, ns: u64) -> Entry {
         let state = State::Wait(WaitClass::Lock);
-        Entry {
-            task: 0,
-            state,
-            idle: false,
-            detail,
-            stack: None,
-            ns,
-            count: 1,
-            variance_ns2: 0.0,
-            captures_of: None,
-            awaits: None,
-        }
+        Entry { detail, ..Entry::bare(0, state, ns) }
     }
 
     #[test]

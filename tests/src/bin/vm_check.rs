@@ -9,7 +9,8 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use profiler_tests::books;
 use profiler_tests::ground_truth::{Run, class_checks, scheduler_checks};
 use profiler_tests::{Daemon, Workload};
 
@@ -68,10 +69,11 @@ fn check_stacks(daemon: &Daemon, pid: u32) -> Result<String> {
     Ok(format!("{whole} distinct stacks whole, none cut"))
 }
 
-/// Sleeps are ended by timers, which some kernels do not tell from other interrupts, and what is received by the helper that sends it or by packets; by no other thread.
+/// Sleeps are ended by timers, which some kernels do not tell from other interrupts, and what is received by the helper that sends
+/// it or by packets; by no other thread.
 fn check_wakers(daemon: &Daemon, pid: u32, helpers: &[u32]) -> Result<String> {
     let answer = daemon.json(&format!("/api/v1/hotspots?last=1h&by=wait&idle=show&limit=1000&pid={pid}"))?;
-    let rows = answer["rows"].as_array().context("hotspots have no rows")?;
+    let rows = books::rows(&answer)?;
     let woken_in = |class: &str| {
         let of_class = rows.iter().filter(|row| row["function"].as_str().is_some_and(|name| name.starts_with(class)));
         of_class.flat_map(|row| row["woken_by"].as_array().into_iter().flatten()).collect::<Vec<_>>()

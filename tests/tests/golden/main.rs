@@ -113,6 +113,7 @@ fn every_report_prints_every_canonical_profile_as_before() {
         ("deep", HotspotQuery { rule: deep, ..HotspotQuery::default() }),
         ("inclusive", HotspotQuery { inclusive: true, ..HotspotQuery::default() }),
         ("thread", HotspotQuery { by: RowKind::Thread, limit: Some(5), ..HotspotQuery::default() }),
+        ("wait", HotspotQuery { by: RowKind::Wait, ..HotspotQuery::default() }),
         ("scalene", HotspotQuery { by: RowKind::Line, columns: Columns::Scalene, ..HotspotQuery::default() }),
     ];
     let mut differences = Vec::new();
@@ -125,6 +126,23 @@ fn every_report_prints_every_canonical_profile_as_before() {
         differences.extend(compare(&format!("{name}.reports.txt"), &text).err());
     }
     fail_on(differences);
+}
+
+#[test]
+fn what_is_told_to_be_attributed_is_part_of_the_time_listed() {
+    let (_, profile) = profiles::all().into_iter().find(|(name, _)| *name == "loop").unwrap();
+    let attributed = |by, path: Option<&str>| {
+        let filter = Filter { path: path.map(|path| path.parse().unwrap()), ..Filter::default() };
+        let answer = hotspots(&profile, &HotspotQuery { by, filter, ..HotspotQuery::default() });
+        let listed: u64 = answer.rows.iter().map(|row| row.attributed_ns).sum();
+        assert_eq!(answer.awaits.map_or(0, |awaits| awaits.attributed_ns), listed, "{path:?}");
+        listed
+    };
+    for by in [RowKind::Function, RowKind::Wait] {
+        let all = attributed(by, None);
+        assert!(all > 0 && attributed(by, Some("/srv/api/cache.py")) == all);
+        assert_eq!(attributed(by, Some("/srv/api/io.py")), 0);
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use profiler_daemon::profile::{
-    CodeKind, Frame, FrameKind, LengthEstimate, LossReason, Name, ProcessId, Profile, Reason, Sample, SourceLine,
-    Stack, State, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitPeriods,
+    CodeKind, Frame, FrameKind, LengthEstimate, LoopWaits, LossReason, Name, NamedWaker, ProcessId, Profile, Reason,
+    Sample, SourceLine, Stack, State, Task, TaskTotals, ThreadId, TimeRange, Timestamp, WaitClass, WaitDetail,
+    WaitPeriods, Waker,
 };
 
 const MS: u64 = 1_000_000;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<(&'static str, Profile)> {
         ("python", python()),
         ("hostile", hostile()),
         ("threads", threads()),
+        ("loop", event_loop()),
     ]
 }
 
@@ -140,6 +142,56 @@ fn threads() -> Profile {
     builder.profile
 }
 
+/// An event loop that waits for replies, which two tasks await, and for a timer; a thread of it waits for a lock.
+fn event_loop() -> Profile {
+    let mut builder = Builder::new();
+    let main = builder.task(600, 600, "api", "api");
+    let pooled = builder.task(600, 601, "api", "pool-1");
+    let run = [
+        python_frame("BaseEventLoop._run_once", "/usr/lib/python3.14/asyncio/base_events.py", 2019),
+        python_frame("main", "/srv/api/main.py", 70),
+    ];
+    let select = [
+        frame("native:epoll_wait@libc.so.6"),
+        python_frame("EpollSelector.select", "/usr/lib/python3.14/selectors.py", 452),
+    ];
+    let thread = Waker::Thread { pid: 700, tid: 703, over_network: true };
+    let redis = NamedWaker {
+        process_name: Some("redis-server".into()),
+        thread_name: Some("io_thd_1".into()),
+        ..NamedWaker::nameless(thread)
+    };
+    let waiting = |name, subject: Option<&str>, waker| {
+        let detail = WaitDetail { class: WaitClass::Poll, name, idle: false };
+        stack(&select, &run)
+            .with_wait(Some(detail))
+            .with_subject(subject.map(Into::into))
+            .with_waker(Some(Arc::new(waker)))
+    };
+    builder.sample(main, cpu(CodeKind::Python), stack(&[], &run), 8);
+    builder.sample(main, wait(WaitClass::Poll), waiting("reply", Some("127.0.0.1:6379 (redis-server)"), redis), 300);
+    builder.sample(main, wait(WaitClass::Poll), waiting("timer", None, NamedWaker::nameless(Waker::Timer)), 100);
+    let mutex = WaitDetail { class: WaitClass::Lock, name: "mutex", idle: false };
+    let locked = stack(&[frame("native:pthread_mutex_lock@libc.so.6")], &[python_frame("load", "/srv/api/io.py", 5)]);
+    let owner = NamedWaker::nameless(Waker::Thread { pid: 600, tid: 600, over_network: false });
+    let locked =
+        locked.with_wait(Some(mutex)).with_subject(Some("lock 0x7f10".into())).with_waker(Some(Arc::new(owner)));
+    builder.sample(pooled, wait(WaitClass::Lock), locked, 20);
+    let fetch = builder.place(stack(
+        &[with_code(python_frame("fetch", "/srv/api/cache.py", 31), "    return await ask(key)", false)],
+        &run,
+    ));
+    let refresh = builder.place(stack(&[python_frame("refresh", "/srv/api/cache.py", 48)], &run));
+    let awaits = vec![(fetch, 60 * MS), (refresh, 30 * MS)];
+    builder.profile.loop_waits.push(LoopWaits { task: main, detail: "reply", looks: 90, empty_ns: 10 * MS, awaits });
+    builder.totals(main, |totals| {
+        totals.cpu_ns = 85 * MS;
+        set_wait(totals, WaitClass::Poll, 4_010 * MS);
+    });
+    builder.totals(pooled, |totals| set_wait(totals, WaitClass::Lock, 199 * MS));
+    builder.profile
+}
+
 fn cpu(kind: CodeKind) -> State {
     State::OnCpu(kind)
 }
@@ -237,6 +289,12 @@ impl Builder {
         let lengths = matches!(state, State::Wait(_)).then(ended);
         let sample = Sample { task, state, idle: false, stack: at, weight_ns, count, variance_ns2, lengths };
         self.profile.samples.push(sample);
+    }
+
+    /// A stack that is not that of a sample.
+    fn place(&mut self, stack: Stack) -> u32 {
+        self.profile.stacks.push(stack);
+        self.profile.stacks.len() as u32 - 1
     }
 
     fn idle(&mut self, task: u32, state: State, stack: Stack, count: u64) {

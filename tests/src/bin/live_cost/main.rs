@@ -21,7 +21,6 @@ use anyhow::{Result, bail};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    profiler_tests::program::bind_programs();
     let result = match arguments.split_first() {
         None => measure(),
         Some((first, _)) if first == ping_pong::ARGUMENT => ping_pong::run(),
