@@ -1,4 +1,5 @@
 //! The Pythons on this machine, 3.8 to 3.15: installed, unpacked into roots of their own, or built by pyenv.
+//! Whatever lies in a folder of `$PYENV_ROOT/versions` counts as the latter.
 //!
 //! Debian's programs have the interpreter inside; its libraries are loaded by a program that is no Python itself
 //! (`workloads/python/embed.c`). pyenv's builds are small programs linked to a library. Nothing is downloaded here:
@@ -17,6 +18,9 @@ use crate::workload::{Build, build, scratch};
 
 /// The minor versions of Python 3 that are supported.
 pub const MINORS: std::ops::RangeInclusive<u32> = 8..=15;
+
+/// The first of them that can be built without a lock around the interpreter.
+const FREE_THREADED_FROM: u32 = 13;
 
 /// Where Debian's packages put libraries; those of numerical packages lie in folders below, which scripts of the packages
 /// would link to.
@@ -66,6 +70,12 @@ impl Interpreter {
     /// The minor versions that are not on this machine, free-threaded builds aside.
     pub fn missing() -> Vec<u32> {
         MINORS.filter(|minor| Self::all().iter().all(|one| one.is_free_threaded || one.minor() != *minor)).collect()
+    }
+
+    /// The minor versions of which no free-threaded build is on this machine.
+    pub fn missing_free_threaded() -> Vec<u32> {
+        let is_here = |minor| Self::all().iter().any(|one| one.is_free_threaded && one.minor() == minor);
+        MINORS.filter(|minor| *minor >= FREE_THREADED_FROM && !is_here(*minor)).collect()
     }
 
     /// The minor version.
@@ -150,8 +160,8 @@ pub fn check_each<'a>(
 pub fn tell_missing() {
     /// What no suite of Debian's has: somebody must have built them.
     const BUILT_BY_HAND: [u32; 3] = [8, 10, 12];
-    if !Interpreter::all().iter().any(|one| one.is_free_threaded) {
-        crate::tell("NOT RUN: there is no free-threaded Python here; `pyenv install 3.13t` builds one");
+    for minor in Interpreter::missing_free_threaded() {
+        crate::tell(&format!("NOT RUN: there is no Python 3.{minor}t here; `pyenv install 3.{minor}t` builds one"));
     }
     for minor in Interpreter::missing() {
         if BUILT_BY_HAND.contains(&minor) {
