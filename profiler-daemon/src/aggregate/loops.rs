@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::RawStack;
-use super::limits::{LOOK_PLACES, LOOKS, LOOP_THREADS, LOOP_WAITS};
+use super::limits::{LOOK_ENTRIES, LOOKS, LOOP_THREADS, LOOP_WAITS};
 use super::window::TaskKey;
 use crate::profile::{AsyncEntry, Awaited, ImageId, ProcessId, ThreadId};
 
@@ -42,6 +42,11 @@ impl Look {
     pub(super) fn key(&self) -> TaskKey {
         let process: ProcessId = self.image.process;
         (process, self.thread)
+    }
+
+    /// What it takes: the entries of its places, and itself.
+    fn entries(&self) -> usize {
+        1 + self.pending.iter().map(|pending| pending.entries.len()).sum::<usize>()
     }
 }
 
@@ -77,8 +82,8 @@ impl LoopWait {
 #[derive(Debug, Default)]
 pub(super) struct Loops {
     threads: HashMap<TaskKey, Loop>,
-    /// How many places their looks have.
-    places: usize,
+    /// What their looks take, in entries.
+    entries: usize,
 }
 
 #[derive(Debug, Default)]
@@ -104,12 +109,12 @@ impl Loops {
         if let Some(wait) = known.waits.iter().rev().find(|wait| wait.holds(&look)) {
             return Some((look, wait.clone()));
         }
-        let is_over =
-            |looks: &VecDeque<Look>, places: usize| looks.len() >= LOOKS || places + look.pending.len() > LOOK_PLACES;
-        while is_over(&known.looks, self.places) {
-            self.places -= known.looks.pop_front()?.pending.len();
+        let new = look.entries();
+        let is_over = |looks: &VecDeque<Look>, entries: usize| looks.len() >= LOOKS || entries + new > LOOK_ENTRIES;
+        while is_over(&known.looks, self.entries) {
+            self.entries -= known.looks.pop_front()?.entries();
         }
-        self.places += look.pending.len();
+        self.entries += new;
         known.looks.push_back(look);
         None
     }
@@ -119,7 +124,7 @@ impl Loops {
         let Some(known) = self.threads.get_mut(&key) else { return Vec::new() };
         let over = known.looks.partition_point(|look| look.at_ns < wait.to_ns);
         let past: Vec<Look> = known.looks.drain(..over).collect();
-        self.places -= places_of(&past);
+        self.entries -= entries_of(&past);
         let found = past.into_iter().filter(|look| wait.holds(look)).collect();
         if known.waits.len() == LOOP_WAITS {
             known.waits.pop_front();
@@ -130,12 +135,12 @@ impl Loops {
 
     /// Forgets a thread.
     pub(super) fn forget(&mut self, key: TaskKey) {
-        self.places -= self.threads.remove(&key).map_or(0, |known| places_of(&known.looks));
+        self.entries -= self.threads.remove(&key).map_or(0, |known| entries_of(&known.looks));
     }
 }
 
-fn places_of<'a>(looks: impl IntoIterator<Item = &'a Look>) -> usize {
-    looks.into_iter().map(|look| look.pending.len()).sum()
+fn entries_of<'a>(looks: impl IntoIterator<Item = &'a Look>) -> usize {
+    looks.into_iter().map(Look::entries).sum()
 }
 
 #[cfg(test)]
@@ -183,6 +188,21 @@ mod tests {
         assert_eq!(found, [150, 250]);
         let found: Vec<u64> = loops.add_wait(KEY, wait(305, 320, 15)).iter().map(|look| look.at_ns).collect();
         assert_eq!(found, [310]);
+    }
+
+    #[test]
+    fn looks_are_bounded_by_the_entries_of_their_places() {
+        let entries: Arc<[AsyncEntry]> = std::iter::repeat_n(AsyncEntry::Cut, LOOK_ENTRIES / 2 - 1).collect();
+        let pending = |count| vec![Pending { awaited: Awaited::Reply, entries: entries.clone(), tasks: 1 }; count];
+        let mut loops = Loops::default();
+        for at in [110, 120, 130] {
+            loops.add_look(Look { pending: pending(1), ..look(at) });
+        }
+        assert_eq!((loops.entries, size_of::<AsyncEntry>()), (LOOK_ENTRIES, 88));
+        let found: Vec<u64> = loops.add_wait(KEY, wait(100, 200, 100)).iter().map(|look| look.at_ns).collect();
+        assert_eq!((found, loops.entries), (vec![120, 130], 0));
+        loops.add_look(Look { pending: pending(3), ..look(310) });
+        assert!(loops.add_wait(KEY, wait(300, 400, 100)).is_empty() && loops.entries == 0, "too large by itself");
     }
 
     #[test]
