@@ -1,7 +1,7 @@
 //! Looks at the suspended tasks of event loops while these wait, on a thread of its own.
 //!
 //! The collector tells of each thread that was seen waiting in a poll with a state in a Python interpreter. The *looker* looks
-//! at those whose interpreter publishes its tasks, each process some twenty times a second and all of them together within a
+//! at those whose interpreter publishes its tasks, each loop some twenty times a second and all of them together within a
 //! hundredth of a CPU, and sends what it finds back: the aggregator brings it together with the waits it fell into.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::namer::Shared;
 use crate::aggregate::{Look, Pending};
 use crate::outside::is_polling;
 use crate::process::thread::{Asleep, NotAsleep};
-use crate::process::{Image, ProcWorld, World};
+use crate::process::{Image, ProcWorld};
 use crate::profile::{AsyncEntry, ImageId, PythonFrame, ThreadId, WaitClass};
 use crate::runtime::python::awaited::awaited_in;
 use crate::sys::clock;
@@ -178,22 +178,21 @@ fn look_at(of: &LoopThread, interval: Duration, shared: &Shared) -> Result<Optio
     let bounds = (Instant::now() + READ_TIME, at_ns as usize);
     let found = shared.runtimes.python.read_pending(&image, of.state, bounds, world).ok_or(Useless)?;
     let Some(found) = found.ok().filter(|_| asleep.is_unchanged(pid, tid, world)) else { return Ok(None) };
-    let pending = group(&image, &found.places, shared, world);
+    let pending = group(&image, &found.places, bounds.0, shared);
     let interval_ns = interval.as_nanos() as u64;
     Ok(Some(Look { image: of.image, thread: of.thread, at_ns, interval_ns, pending }))
 }
 
-/// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives.
-fn group(image: &Image, places: &[Arc<[AsyncEntry]>], shared: &Shared, world: &dyn World) -> Vec<Pending> {
+/// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives and
+/// there is time; the rest with the next looks.
+fn group(image: &Image, places: &[Arc<[AsyncEntry]>], until: Instant, shared: &Shared) -> Vec<Pending> {
     let mut counts: HashMap<&Arc<[AsyncEntry]>, u64> = HashMap::new();
     for place in places {
         *counts.entry(place).or_default() += 1;
     }
     let python = &shared.runtimes.python;
     let pending = counts.into_iter().map(|(entries, tasks)| {
-        let frames: Vec<PythonFrame> = entries.iter().filter_map(frame_of).collect();
-        python.observe(image, &frames, world);
-        python.observe_tasks(image, entries, world);
+        python.observe_place(image, entries, until, &ProcWorld);
         let own = entries.iter().map_while(frame_of);
         let awaited = awaited_in(own.filter_map(|frame| python.resolve(image.id, &frame).ok()));
         Pending { awaited, entries: entries.clone(), tasks }
