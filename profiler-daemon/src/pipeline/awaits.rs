@@ -178,14 +178,14 @@ fn look_at(of: &LoopThread, interval: Duration, shared: &Shared) -> Result<Optio
     let bounds = (Instant::now() + READ_TIME, at_ns as usize);
     let found = shared.runtimes.python.read_pending(&image, of.state, bounds, world).ok_or(Useless)?;
     let Some(found) = found.ok().filter(|_| asleep.is_unchanged(pid, tid, world)) else { return Ok(None) };
-    let pending = group(&image, &found.places, bounds.0, shared);
+    let Some(pending) = group(&image, &found.places, bounds.0, shared) else { return Ok(None) };
     let interval_ns = interval.as_nanos() as u64;
     Ok(Some(Look { image: of.image, thread: of.thread, at_ns, interval_ns, pending }))
 }
 
-/// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives and
-/// there is time; the rest with the next looks.
-fn group(image: &Image, places: &[Arc<[AsyncEntry]>], until: Instant, shared: &Shared) -> Vec<Pending> {
+/// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives;
+/// `None` if there was no time for all of it. What was read is known at the next look.
+fn group(image: &Image, places: &[Arc<[AsyncEntry]>], until: Instant, shared: &Shared) -> Option<Vec<Pending>> {
     let mut counts: HashMap<&Arc<[AsyncEntry]>, u64> = HashMap::new();
     for place in places {
         *counts.entry(place).or_default() += 1;
@@ -194,8 +194,12 @@ fn group(image: &Image, places: &[Arc<[AsyncEntry]>], until: Instant, shared: &S
     let pending = counts.into_iter().map(|(entries, tasks)| {
         python.observe_place(image, entries, until, &ProcWorld);
         let own = entries.iter().map_while(frame_of);
-        let awaited = awaited_in(own.filter_map(|frame| python.resolve(image.id, &frame).ok()));
-        Pending { awaited, entries: entries.clone(), tasks }
+        let functions: Vec<_> = own.map(|frame| python.resolve(image.id, &frame)).collect();
+        if functions.iter().any(Result::is_err) && Instant::now() >= until {
+            return None;
+        }
+        let awaited = awaited_in(functions.into_iter().flatten());
+        Some(Pending { awaited, entries: entries.clone(), tasks })
     });
     pending.collect()
 }
