@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use profiler_daemon::process::executables::Executables;
-use profiler_daemon::process::{Address, Image, Mapping, Mounts, ProcFile, ThreadFile, World};
+use profiler_daemon::process::{Address, Image, Mapping, Mounts, PresentMemory, ProcFile, ThreadFile, World};
 use profiler_daemon::profile::{ImageId, ProcessId};
 use profiler_daemon::runtime::Runtimes;
 use rustix::fs::FileType;
@@ -47,6 +47,15 @@ fn perf_map() -> io::Result<File> {
 /// A host with one process that has a perf map.
 struct OneProcess {
     map: File,
+}
+
+/// Memory of which nothing is present.
+struct NoMemory;
+
+impl PresentMemory for NoMemory {
+    fn read(&self, _: u64, _: &mut [u8]) -> Option<io::Result<()>> {
+        None
+    }
 }
 
 impl World for OneProcess {
@@ -100,6 +109,10 @@ impl World for OneProcess {
 
     fn read_memory(&self, _: u32, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn present_memory(&self, _: u32) -> Box<dyn PresentMemory + '_> {
+        Box::new(NoMemory)
     }
 
     fn open_mapped(&self, _: u32, _: &Mapping) -> io::Result<File> {

@@ -21,8 +21,9 @@ pub(super) const LOOP_THREADS: usize = 4096;
 /// longer wait only its last minutes count.
 pub(super) const LOOKS: usize = 4096;
 
-/// Places in all of these looks, of all threads: beyond, the oldest looks of the thread are dropped, or the new one.
-pub(super) const LOOK_PLACES: usize = 65_536;
+/// Entries of the places in all of these looks, of all threads, and one more for each look: at 88 bytes each, 22 MiB. Beyond, the
+/// oldest looks of the thread are dropped, or the new one.
+pub(super) const LOOK_ENTRIES: usize = 1 << 18;
 
 /// Captured waits of a thread that are remembered for looks that come late.
 pub(super) const LOOP_WAITS: usize = 16;
@@ -34,8 +35,8 @@ pub(super) const NAMED_PLACES: usize = 2048;
 /// The same, all in all. The weight of further ones stays with the loop.
 pub(super) const PLACES: usize = 4096;
 
-/// The same, of all loops and kinds of wait in one window.
-pub(super) const WINDOW_PLACES: usize = 65_536;
+/// Entries of the places of all loops and kinds of wait in one window, likewise 22 MiB.
+pub(super) const WINDOW_ENTRIES: usize = 1 << 18;
 
 /// Threads that end waits of threads of a window, told apart by the process of those that waited. Others are told as some thread.
 pub(super) const WAKERS: usize = 4096;

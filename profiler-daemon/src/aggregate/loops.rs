@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::RawStack;
-use super::limits::{LOOK_PLACES, LOOKS, LOOP_THREADS, LOOP_WAITS};
+use super::limits::{LOOK_ENTRIES, LOOKS, LOOP_THREADS, LOOP_WAITS};
 use super::window::TaskKey;
 use crate::profile::{AsyncEntry, Awaited, ImageId, ProcessId, ThreadId};
 
@@ -42,6 +42,11 @@ impl Look {
     pub(super) fn key(&self) -> TaskKey {
         let process: ProcessId = self.image.process;
         (process, self.thread)
+    }
+
+    /// What it takes: the entries of its places, and itself.
+    fn entries(&self) -> usize {
+        1 + self.pending.iter().map(|pending| pending.entries.len()).sum::<usize>()
     }
 }
 
@@ -79,8 +84,8 @@ impl LoopWait {
 #[derive(Debug, Default)]
 pub(super) struct Loops {
     threads: HashMap<TaskKey, Loop>,
-    /// How many places their looks have.
-    places: usize,
+    /// What their looks take, in entries.
+    entries: usize,
 }
 
 #[derive(Debug, Default)]
@@ -106,12 +111,12 @@ impl Loops {
         if let Some(wait) = known.waits.iter().rev().find(|wait| wait.holds(&look)) {
             return Some((look, wait.clone()));
         }
-        let is_over =
-            |looks: &VecDeque<Look>, places: usize| looks.len() >= LOOKS || places + look.pending.len() > LOOK_PLACES;
-        while is_over(&known.looks, self.places) {
-            self.places -= known.looks.pop_front()?.pending.len();
+        let new = look.entries();
+        let is_over = |looks: &VecDeque<Look>, entries: usize| looks.len() >= LOOKS || entries + new > LOOK_ENTRIES;
+        while is_over(&known.looks, self.entries) {
+            self.entries -= known.looks.pop_front()?.entries();
         }
-        self.places += look.pending.len();
+        self.entries += new;
         known.looks.push_back(look);
         None
     }
@@ -121,7 +126,7 @@ impl Loops {
         let Some(known) = self.threads.get_mut(&key) else { return Vec::new() };
         let over = known.looks.partition_point(|look| look.at_ns < wait.to_ns);
         let past: Vec<Look> = known.looks.drain(..over).collect();
-        self.places -= places_of(&past);
+        self.entries -= entries_of(&past);
         let found = past.into_iter().filter(|look| wait.holds(look)).collect();
         if known.waits.len() == LOOP_WAITS {
             known.waits.pop_front();
@@ -133,17 +138,17 @@ impl Loops {
     /// Forgets all threads but those that live.
     pub(super) fn retain(&mut self, lives: impl Fn(&TaskKey) -> bool) {
         self.threads.retain(|key, _| lives(key));
-        self.places = self.threads.values().map(|known| places_of(&known.looks)).sum();
+        self.entries = self.threads.values().map(|known| entries_of(&known.looks)).sum();
     }
 
     /// Forgets a thread.
     pub(super) fn forget(&mut self, key: TaskKey) {
-        self.places -= self.threads.remove(&key).map_or(0, |known| places_of(&known.looks));
+        self.entries -= self.threads.remove(&key).map_or(0, |known| entries_of(&known.looks));
     }
 }
 
-fn places_of<'a>(looks: impl IntoIterator<Item = &'a Look>) -> usize {
-    looks.into_iter().map(|look| look.pending.len()).sum()
+fn entries_of<'a>(looks: impl IntoIterator<Item = &'a Look>) -> usize {
+    looks.into_iter().map(Look::entries).sum()
 }
 
 #[cfg(test)]
@@ -178,6 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn looks_are_bounded_by_the_entries_of_their_places() {
+        let entries: Arc<[AsyncEntry]> = std::iter::repeat_n(AsyncEntry::Cut, LOOK_ENTRIES / 2 - 1).collect();
+        let pending = |count| vec![Pending { awaited: Awaited::Reply, entries: entries.clone(), tasks: 1 }; count];
+        let mut loops = Loops::default();
+        for at in [110, 120, 130] {
+            loops.add_look(Look { pending: pending(1), ..look(at) });
+        }
+        assert_eq!((loops.entries, size_of::<AsyncEntry>()), (LOOK_ENTRIES, 88));
+        let found: Vec<u64> = loops.add_wait(KEY, wait(100, 200, 100)).iter().map(|look| look.at_ns).collect();
+        assert_eq!((found, loops.entries), (vec![120, 130], 0));
+        loops.add_look(Look { pending: pending(3), ..look(310) });
+        assert!(loops.add_wait(KEY, wait(300, 400, 100)).is_empty() && loops.entries == 0, "too large by itself");
+    }
+
+    #[test]
     fn a_look_that_comes_after_the_capture_finds_its_wait() {
         let mut loops = Loops::default();
         loops.add_look(look(1));
@@ -205,8 +225,8 @@ mod tests {
         let pending = vec![Pending { awaited: Awaited::Reply, entries: Arc::default(), tasks: 1 }];
         loops.add_look(Look { pending, ..look(1) });
         loops.retain(|key| *key == KEY);
-        assert_eq!((loops.has(KEY), loops.places), (true, 1));
+        assert_eq!((loops.has(KEY), loops.entries), (true, 1));
         loops.retain(|key| *key != KEY);
-        assert_eq!((loops.has(KEY), loops.places), (false, 0));
+        assert_eq!((loops.has(KEY), loops.entries), (false, 0));
     }
 }

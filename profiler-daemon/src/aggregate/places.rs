@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::RawLoop;
-use super::limits::{NAMED_PLACES, PLACES, WINDOW_PLACES};
+use super::limits::{NAMED_PLACES, PLACES, WINDOW_ENTRIES};
 use super::loops::{Look, LoopWait, Pending};
 use crate::profile::{AsyncEntry, AsyncName, AsyncTask, ImageId};
 
@@ -13,8 +13,8 @@ use crate::profile::{AsyncEntry, AsyncName, AsyncTask, ImageId};
 #[derive(Debug, Default)]
 pub(super) struct Places {
     loops: IndexMap<(u32, ImageId, &'static str), LoopPlaces>,
-    /// How many places there are in all.
-    count: usize,
+    /// How many entries all places have.
+    entries: usize,
 }
 
 #[derive(Debug)]
@@ -32,8 +32,7 @@ impl Places {
         let new = || LoopPlaces { stack, looks: 0, empty_ns: 0, places: IndexMap::new() };
         let known = self.loops.entry((task, look.image, wait.detail)).or_insert_with(new);
         known.looks += 1;
-        let before = known.places.len();
-        let most = PLACES.min(before + WINDOW_PLACES.saturating_sub(self.count));
+        let mut room = WINDOW_ENTRIES - self.entries;
         let weight_ns = wait.weight_of(look);
         let is_of = |kind| move |pending: &&Pending| pending.awaited == kind;
         let kind = wait.charged.iter().find(|kind| look.pending.iter().any(|pending| pending.awaited == **kind));
@@ -44,13 +43,13 @@ impl Places {
         for pending in charged {
             let part_ns = u64::try_from(u128::from(weight_ns) * u128::from(pending.tasks) / u128::from(tasks.max(1)));
             let part_ns = part_ns.unwrap_or(u64::MAX).min(left_ns);
-            if known.add(&pending.entries, part_ns, most) {
+            if known.add(&pending.entries, part_ns, &mut room) {
                 left_ns -= part_ns;
             }
         }
         // Less than a nanosecond for each place is left if all were charged.
         known.empty_ns += if tasks > 0 && left_ns < tasks { 0 } else { left_ns };
-        self.count += known.places.len() - before;
+        self.entries = WINDOW_ENTRIES - room;
     }
 
     /// What was found, as it stands.
@@ -69,15 +68,18 @@ impl Places {
 }
 
 impl LoopPlaces {
-    /// Whether there was room, where there may be so many.
-    fn add(&mut self, entries: &Arc<[AsyncEntry]>, ns: u64, most: usize) -> bool {
+    /// Whether there was room, of which there is left for so many entries.
+    fn add(&mut self, entries: &Arc<[AsyncEntry]>, ns: u64, room: &mut usize) -> bool {
         if let Some(known_ns) = self.places.get_mut(entries) {
             *known_ns += ns;
             return true;
         }
         let entries = if self.places.len() < NAMED_PLACES { entries.clone() } else { without_names(entries) };
-        if self.places.len() >= most && !self.places.contains_key(&entries) {
-            return false;
+        if !self.places.contains_key(&entries) {
+            if self.places.len() >= PLACES || entries.len() > *room {
+                return false;
+            }
+            *room -= entries.len();
         }
         *self.places.entry(entries).or_default() += ns;
         true
@@ -90,4 +92,19 @@ fn without_names(entries: &[AsyncEntry]) -> Arc<[AsyncEntry]> {
         other => other,
     };
     entries.iter().map(nameless).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_by_their_entries() {
+        let mut places = LoopPlaces { stack: None, looks: 0, empty_ns: 0, places: IndexMap::new() };
+        let place = |entries| -> Arc<[AsyncEntry]> { std::iter::repeat_n(AsyncEntry::Cut, entries).collect() };
+        let mut room = 5;
+        assert!(places.add(&place(3), 10, &mut room) && places.add(&place(3), 10, &mut room) && room == 2);
+        assert!(!places.add(&place(4), 10, &mut room) && places.add(&place(2), 10, &mut room) && room == 0);
+        assert_eq!(places.places.values().copied().collect::<Vec<_>>(), [20, 10]);
+    }
 }

@@ -78,6 +78,8 @@ fn log_to_stderr(daemon: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // Whoever read the log may have ended. It would be told so on the same stream, by a macro that panics there.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
 }

@@ -98,7 +98,7 @@ impl Reader {
             };
             let walked = self.walk(thread, &asleep, &mut image, host);
             let part = PythonPart::of(thread, python.as_deref(), &image, host.world);
-            let code_ns = host.registry.readings(id).map_or(0, |readings| readings.code_ns());
+            let code_ns = host.registry.code_ns(id);
             let stack = RawStack { code_ns, ..part.merge(&walked, &image) };
             let is_whole = asleep.is_unchanged(pid, thread.tid, host.world);
             host.runtimes.python.observe(&image, &stack.python, host.world);

@@ -1,7 +1,7 @@
 //! Looks at the suspended tasks of event loops while these wait, on a thread of its own.
 //!
 //! The collector tells of each thread that was seen waiting in a poll with a state in a Python interpreter. The *looker* looks
-//! at those whose interpreter publishes its tasks, each process some twenty times a second and all of them together within a
+//! at those whose interpreter publishes its tasks, each loop some twenty times a second and all of them together within a
 //! hundredth of a CPU, and sends what it finds back: the aggregator brings it together with the waits it fell into.
 
 use std::collections::HashMap;
@@ -241,7 +241,7 @@ fn look_at(of: &LoopThread, interval: Duration, shared: &Shared) -> Seen {
         return Seen::Unreadable;
     };
     let Some(found) = found.ok().filter(|_| asleep.is_unchanged(pid, tid, world)) else { return Seen::Nothing };
-    let pending = group(&image, &found.places, shared, world);
+    let Some(pending) = group(&image, &found.places, bounds.0, shared) else { return Seen::Nothing };
     let interval_ns = interval.as_nanos() as u64;
     Seen::Tasks(Look { image: of.image, thread: of.thread, at_ns, interval_ns, pending })
 }
@@ -253,20 +253,23 @@ fn lives(of: &LoopThread, world: &dyn World) -> bool {
     stat.is_some_and(|stat| stat.started_at(of.thread.start_ns))
 }
 
-/// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives.
-fn group(image: &Image, places: &[Arc<[AsyncEntry]>], shared: &Shared, world: &dyn World) -> Vec<Pending> {
+/// Tasks that await in the same place, with what they await. What is read of the places is read now, while the process lives;
+/// `None` if there was no time for all of it. What was read is known at the next look.
+fn group(image: &Image, places: &[Arc<[AsyncEntry]>], until: Instant, shared: &Shared) -> Option<Vec<Pending>> {
     let mut counts: HashMap<&Arc<[AsyncEntry]>, u64> = HashMap::new();
     for place in places {
         *counts.entry(place).or_default() += 1;
     }
     let python = &shared.runtimes.python;
     let pending = counts.into_iter().map(|(entries, tasks)| {
-        let frames: Vec<PythonFrame> = entries.iter().filter_map(frame_of).collect();
-        python.observe(image, &frames, world);
-        python.observe_tasks(image, entries, world);
+        python.observe_place(image, entries, until, &ProcWorld);
         let own = entries.iter().map_while(frame_of);
-        let awaited = awaited_in(own.filter_map(|frame| python.resolve(image.id, &frame).ok()));
-        Pending { awaited, entries: entries.clone(), tasks }
+        let functions: Vec<_> = own.map(|frame| python.resolve(image.id, &frame)).collect();
+        if functions.iter().any(Result::is_err) && Instant::now() >= until {
+            return None;
+        }
+        let awaited = awaited_in(functions.into_iter().flatten());
+        Some(Pending { awaited, entries: entries.clone(), tasks })
     });
     pending.collect()
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::absence::Absence;
+use super::absent::Absent;
 use super::awaits::Awaits;
 use super::executed::{Executed, LOOK_TIME};
 use super::namer::{Peeked, Shared, Work};
@@ -139,6 +140,7 @@ struct Books {
     watch: Option<Watch>,
     waits: Waits,
     awaits: Awaits,
+    absent: Absent,
 }
 
 impl Collector {
@@ -147,7 +149,7 @@ impl Collector {
         (kernel, rings): (Kernel, Rings),
         settings: &SamplingSettings,
         shared: Arc<Shared>,
-        (unwinding, waits, awaits): (Unwinding, Waits, Awaits),
+        (unwinding, waits, awaits, absent): (Unwinding, Waits, Awaits, Absent),
         (commands, waker, work): (Receiver<Command>, Waker, Outbox<Work>),
     ) -> Self {
         let now = shared.now();
@@ -156,7 +158,7 @@ impl Collector {
         Self {
             kernel,
             rings,
-            books: Books::new(aggregator, shared, unwinding, (waits, awaits)),
+            books: Books::new(aggregator, shared, unwinding, (waits, awaits, absent)),
             selection: Selection::default(),
             settings: settings.clone(),
             commands,
@@ -517,7 +519,7 @@ impl Books {
         aggregator: Aggregator,
         shared: Arc<Shared>,
         unwinding: Unwinding,
-        (waits, awaits): (Waits, Awaits),
+        (waits, awaits, absent): (Waits, Awaits, Absent),
     ) -> Self {
         Self {
             aggregator,
@@ -533,6 +535,7 @@ impl Books {
             watch: None,
             waits,
             awaits,
+            absent,
         }
     }
 
@@ -618,8 +621,8 @@ impl Books {
             self.note_code(event, &image, now);
             self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
-            self.shared.runtimes.python.observe(&image, event.python, &ProcWorld);
-            self.shared.runtimes.python.observe_tasks(&image, event.tasks, &ProcWorld);
+            let python = &self.shared.runtimes.python;
+            self.absent.note(image.id, python.observe_present(&image, (event.python, event.tasks), &ProcWorld));
         }
     }
 

@@ -4,6 +4,7 @@
 //! the *namer* owns the symbolizer, which cannot change threads. Windows flow from the first through the second into the store.
 
 mod absence;
+mod absent;
 mod awaits;
 mod builder;
 mod collector;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::absent;
 use super::awaits;
 use super::builder::{self, BuildQueue};
 use super::collector::{AddError, Collector, Command, Watch};
@@ -110,9 +111,13 @@ impl Service {
             let to_looker = shared.clone();
             threads.start("awaits", move || looker.run(&to_looker))?;
         }
+        let (absent, fetcher) = absent::absent();
+        let to_fetcher = shared.clone();
+        threads.start("absent", move || fetcher.run(&to_fetcher))?;
         let pipes = (receiver, waker.clone(), work);
         let collector =
-            Collector::new((kernel, rings), settings, shared.clone(), (unwinding, waits, awaits), pipes).watched(watch);
+            Collector::new((kernel, rings), settings, shared.clone(), (unwinding, waits, awaits, absent), pipes)
+                .watched(watch);
         threads.start("collector", move || collector.run())?;
         let to_store = shared.clone();
         let symbols = (kept.debuginfod, settings.source_text);

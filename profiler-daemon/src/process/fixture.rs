@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +13,7 @@ use super::maps::{Mapping, Mappings};
 use super::mounts::Mounts;
 use super::sockets::inode_of;
 use super::stat::TICK_NS;
-use super::world::{ProcFile, Sockets, ThreadFile, World};
+use super::world::{PresentMemory, ProcFile, Sockets, ThreadFile, World};
 use crate::sys::openat2::Device;
 
 /// One made-up process.
@@ -52,6 +53,8 @@ pub struct FixtureProcess {
     pub sockets: BTreeMap<Sockets, String>,
     /// Memory that can be read, by the address it begins at.
     pub memory: BTreeMap<u64, Vec<u8>>,
+    /// Where it has to be waited for.
+    pub absent: Vec<Range<u64>>,
 }
 
 /// A made-up host whose processes tests put there and change.
@@ -193,6 +196,10 @@ impl World for FixtureWorld {
         found.map_err(|_| io::ErrorKind::UnexpectedEof.into())
     }
 
+    fn present_memory(&self, pid: u32) -> Box<dyn PresentMemory + '_> {
+        Box::new(FixtureMemory { pid, world: self })
+    }
+
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
         self.open_below_root(pid, Path::new(&mapping.path_text()))
     }
@@ -204,6 +211,22 @@ impl World for FixtureWorld {
         file.write_all(&content)?;
         io::Seek::rewind(&mut file)?;
         Ok(file)
+    }
+}
+
+/// What of a process's memory does not begin in an absent region.
+struct FixtureMemory<'a> {
+    pid: u32,
+    world: &'a FixtureWorld,
+}
+
+impl PresentMemory for FixtureMemory<'_> {
+    fn read(&self, address: u64, to: &mut [u8]) -> Option<io::Result<()>> {
+        let is_absent = |process: &FixtureProcess| Some(process.absent.iter().any(|region| region.contains(&address)));
+        match self.world.ask(self.pid, is_absent) {
+            Ok(false) => Some(self.world.read_memory(self.pid, address, to)),
+            _ => None,
+        }
     }
 }
 

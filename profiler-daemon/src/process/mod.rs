@@ -39,7 +39,7 @@ pub use registry::Registry;
 pub use selection::{comm_equals, matches, resolve};
 pub use subjects::{Subjects, subject_name};
 pub use wakers::Wakers;
-pub use world::{OpenFile, ProcFile, ProcWorld, Sockets, ThreadFile, World, in_initial_pid_namespace};
+pub use world::{OpenFile, PresentMemory, ProcFile, ProcWorld, Sockets, ThreadFile, World, in_initial_pid_namespace};
 
 use std::io;
 

@@ -147,6 +147,11 @@ impl Registry {
         self.lock().use_entry(&id)?.readings.clone()
     }
 
+    /// When the image mapped code last, as far as its newest reading shows it.
+    pub fn code_ns(&self, id: ImageId) -> u64 {
+        self.lock().use_entry(&id).and_then(|entry| Some(entry.readings.as_ref()?.code_ns())).unwrap_or_default()
+    }
+
     /// Notes that the image's process ended or executed another program.
     pub fn end_image(&self, id: ImageId) {
         if let Some(entry) = self.lock().images.find(&id) {

@@ -17,9 +17,10 @@ use super::limits;
 use super::maps::{Mapping, mapped_devices};
 use super::mounts::Mounts;
 use super::sockets::inode_of;
+use super::stat::{ProcessCredentials, ProcessStat};
 use crate::sys::identity::Reader;
 use crate::sys::openat2::{self, Device, Found, Links};
-use crate::sys::process_memory;
+use crate::sys::process_memory::{PresentPages, Process, Turn};
 
 /// A text file under `/proc/PID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,6 +136,8 @@ pub trait World: Send + Sync {
     /// Fills `to` with the memory of the process from `address` on; an error if not all of it can be read, asks no server of a
     /// file, and waits only so long for a process that provides it.
     fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()>;
+    /// The memory of the process that is present, for one look at it.
+    fn present_memory(&self, pid: u32) -> Box<dyn PresentMemory + '_>;
     /// Opens the regular file a mapping of the process shows, even if it was unlinked; asks no server if the mapping's device
     /// is local.
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File>;
@@ -166,6 +169,18 @@ pub trait World: Send + Sync {
     /// Those of the files that [`Self::open_below_root`] would open, in their order.
     fn open_each_below_root(&self, pid: u32, paths: &[PathBuf]) -> io::Result<Vec<File>> {
         Ok(paths.iter().filter_map(|path| self.open_below_root(pid, path).ok()).collect())
+    }
+}
+
+/// The memory of one process that can be read without waiting for anybody.
+pub trait PresentMemory {
+    /// Fills `to` with the memory from `address` on; `None` if not all of it is present.
+    fn read(&self, address: u64, to: &mut [u8]) -> Option<io::Result<()>>;
+}
+
+impl PresentMemory for PresentPages {
+    fn read(&self, address: u64, to: &mut [u8]) -> Option<io::Result<()>> {
+        Self::read(self, address, to)
     }
 }
 
@@ -214,9 +229,10 @@ impl World for ProcWorld {
     }
 
     fn read_memory(&self, pid: u32, address: u64, to: &mut [u8]) -> io::Result<()> {
-        if let Some(read) = process_memory::read_present(pid, address, to) {
+        if let Some(read) = PresentPages::open(pid).read(address, to) {
             return read;
         }
+        let turn = Turn::take(self.identify(pid)?)?;
         let end = address.saturating_add(to.len() as u64);
         let devices = mapped_devices(&self.read(pid, ProcFile::Maps)?, address, end);
         if !devices.is_empty() {
@@ -225,7 +241,11 @@ impl World for ProcWorld {
                 return Err(with_a_server());
             }
         }
-        process_memory::read_aside(pid, address, to)
+        turn.read(address, to)
+    }
+
+    fn present_memory(&self, pid: u32) -> Box<dyn PresentMemory + '_> {
+        Box::new(PresentPages::open(pid))
     }
 
     fn open_mapped(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
@@ -324,6 +344,13 @@ fn with_a_server() -> io::Error {
 }
 
 impl ProcWorld {
+    fn identify(&self, pid: u32) -> io::Result<Process> {
+        let untold = || io::Error::from(io::ErrorKind::InvalidData);
+        let stat = ProcessStat::parse(&self.read(pid, ProcFile::Stat)?).ok_or_else(untold)?;
+        let credentials = ProcessCredentials::parse(&self.read(pid, ProcFile::Status)?).ok_or_else(untold)?;
+        Ok(Process { pid, start_ticks: stat.start_ticks, uid: credentials.uid })
+    }
+
     /// Without the right to use `map_files`: the file at the mapping's path, if it is still the one that was mapped.
     fn open_same_inode(&self, pid: u32, mapping: &Mapping) -> io::Result<File> {
         let file = self.open_below_root(pid, Path::new(OsStr::from_bytes(&mapping.path)))?;

@@ -5,7 +5,8 @@
 //! present, and else on a thread of its own, which is left behind after a while.
 //!
 //! What is not closed: a process that takes a page away between the look at it and the reading, a microsecond later, and
-//! handles its page faults itself, can hold up the thread that reads.
+//! handles its page faults itself, can hold up the thread that reads. So can one that executes a program during a look, if another
+//! process goes on with the memory it had (`vfork`) and the new program handles page faults by then.
 
 use std::fs::File;
 use std::io;
@@ -13,105 +14,200 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thread that reads aside is waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long one process is waited for in each [`INTERVAL`]: beyond, what is not present there is not read, so that one that
+/// always answers just in time holds up nobody either.
+const SPENDING: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_secs(1);
+
 /// Threads that read aside at once, those left behind included; beyond, memory that is not present is not read.
-const READERS: usize = 8;
+const READERS: usize = 32;
+
+/// How many of these processes of one user may keep; beyond, no memory of this user's processes is read that is not present.
+const LEFT_BY_USER: usize = 2;
+/// The same of root, as whom many services run.
+const LEFT_BY_ROOT: usize = 8;
 
 /// Pages looked at in one reading; a longer one goes aside.
 const PAGES: usize = 64;
 
-/// Fills `to` with the memory of a process from `address` on, if all its pages are present; `None` if one is not.
-///
-/// Needs the right to trace the process. Nothing stops it meanwhile: what is read may be in the middle of a change.
-pub fn read_present(pid: u32, address: u64, to: &mut [u8]) -> Option<io::Result<()>> {
-    are_pages_present(pid, address, to.len()).then(|| read_waiting(pid, address, to))
+/// The pages of a process that the kernel has at hand. To be kept for one look only: it knows the pages of the program that
+/// ran when it was opened.
+#[derive(Debug)]
+pub struct PresentPages {
+    pid: u32,
+    /// None of a process that is gone, or may not be traced.
+    map: Option<File>,
 }
 
-/// The same on another thread, whatever that has to wait for. An error of kind `TimedOut` if it takes too long; from then on
-/// nothing of this process is read so, until that thread goes on.
-pub fn read_aside(pid: u32, address: u64, to: &mut [u8]) -> io::Result<()> {
-    let place = Place::take(pid).ok_or(io::ErrorKind::ResourceBusy)?;
-    let (number, length) = (place.0, to.len());
-    let (sender, answer) = sync_channel(1);
-    let read = move || {
-        let _place = place;
-        let mut bytes = vec![0; length];
-        let read = read_waiting(pid, address, &mut bytes).map(|()| bytes);
-        // Whoever asked may have given up.
-        let _ = sender.send(read);
-    };
-    drop(Builder::new().name("memory".to_owned()).spawn(read)?);
-    match answer.recv_timeout(PATIENCE) {
-        Ok(read) => {
-            to.copy_from_slice(&read?);
-            Ok(())
-        }
-        Err(_) => {
-            leave_behind(number);
-            Err(io::ErrorKind::TimedOut.into())
+impl PresentPages {
+    /// Needs the right to trace the process.
+    pub fn open(pid: u32) -> Self {
+        Self { pid, map: File::open(format!("/proc/{pid}/pagemap")).ok() }
+    }
+
+    /// Fills `to` with memory from `address` on, if all its pages are present; `None` if one is not.
+    ///
+    /// Nothing stops the process meanwhile: what is read may be in the middle of a change.
+    pub fn read(&self, address: u64, to: &mut [u8]) -> Option<io::Result<()>> {
+        self.has(address, to.len()).then(|| read_waiting(self.pid, address, to))
+    }
+
+    /// Asked of the kernel each time.
+    fn has(&self, address: u64, length: usize) -> bool {
+        const PRESENT: u8 = 1 << 7;
+        let page = rustix::param::page_size() as u64;
+        let (Some(map), Some(end)) = (&self.map, address.checked_add(length as u64)) else { return false };
+        let (first, pages) = (address / page, end.div_ceil(page).saturating_sub(address / page) as usize);
+        let mut entries = [0; 8 * PAGES];
+        let Some(entries) = entries.get_mut(..pages * 8) else { return false };
+        map.read_exact_at(entries, first * 8).is_ok() && entries.chunks_exact(8).all(|entry| entry[7] & PRESENT != 0)
+    }
+}
+
+/// A process whose memory is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its pid.
+    pub pid: u32,
+    /// When it started, in ticks since boot: another process may have its pid later.
+    pub start_ticks: u64,
+    /// The user it belongs to.
+    pub uid: u32,
+}
+
+impl Process {
+    fn is(&self, other: &Self) -> bool {
+        (self.pid, self.start_ticks) == (other.pid, other.start_ticks)
+    }
+}
+
+/// The right to read once memory of a process that is not present. What passes from taking it on counts as waiting for the
+/// process.
+#[derive(Debug)]
+pub struct Turn {
+    process: Process,
+    place: Place,
+    begun: Instant,
+}
+
+impl Turn {
+    /// An error of kind `ResourceBusy` while the process was waited for too long, or too many threads are left behind.
+    pub fn take(process: Process) -> io::Result<Self> {
+        let place = Place::take(process).ok_or(io::ErrorKind::ResourceBusy)?;
+        Ok(Self { process, place, begun: Instant::now() })
+    }
+
+    /// Fills `to` on another thread, whatever that has to wait for. An error of kind `TimedOut` if it takes too long; from then
+    /// on nothing of this process is read so, until that thread goes on.
+    pub fn read(self, address: u64, to: &mut [u8]) -> io::Result<()> {
+        let Self { process, place, begun } = self;
+        let (number, length) = (place.0, to.len());
+        let (sender, answer) = sync_channel(1);
+        let read = move || {
+            let _place = place;
+            let mut bytes = vec![0; length];
+            let read = read_waiting(process.pid, address, &mut bytes).map(|()| bytes);
+            // Whoever asked may have given up.
+            let _ = sender.send(read);
+        };
+        drop(Builder::new().name("memory".to_owned()).spawn(read)?);
+        let answer = answer.recv_timeout(PATIENCE);
+        lock_aside().charge(process, begun);
+        match answer {
+            Ok(read) => {
+                to.copy_from_slice(&read?);
+                Ok(())
+            }
+            Err(_) => {
+                lock_aside().leave_behind(number);
+                Err(io::ErrorKind::TimedOut.into())
+            }
         }
     }
 }
 
-/// Who reads aside.
-static ASIDE: Mutex<Vec<Aside>> = Mutex::new(Vec::new());
+/// Who reads aside, and how long processes kept them waiting.
+static ASIDE: Mutex<Aside> = Mutex::new(Aside { readers: Vec::new(), spent: Vec::new() });
 
+#[derive(Debug)]
 struct Aside {
+    readers: Vec<AsideReader>,
+    spent: Vec<Spent>,
+}
+
+#[derive(Debug)]
+struct AsideReader {
     number: u64,
-    pid: u32,
+    process: Process,
     is_left_behind: bool,
 }
 
+/// What one process took of the present interval.
+#[derive(Debug)]
+struct Spent {
+    process: Process,
+    since: Instant,
+    time: Duration,
+}
+
+impl Aside {
+    fn may_read(&self, process: Process) -> bool {
+        let mut left = self.readers.iter().filter(|reader| reader.is_left_behind);
+        let most = if process.uid == 0 { LEFT_BY_ROOT } else { LEFT_BY_USER };
+        let is_over = |spent: &Spent| spent.time >= SPENDING && spent.since.elapsed() < INTERVAL;
+        self.readers.len() < READERS
+            && left.clone().filter(|reader| reader.process.uid == process.uid).count() < most
+            && !left.any(|reader| reader.process.is(&process))
+            && !self.spent.iter().any(|spent| spent.process.is(&process) && is_over(spent))
+    }
+
+    fn charge(&mut self, process: Process, begun: Instant) {
+        self.spent.retain(|spent| spent.since.elapsed() < INTERVAL);
+        match self.spent.iter_mut().find(|spent| spent.process.is(&process)) {
+            Some(spent) => spent.time += begun.elapsed(),
+            None => self.spent.push(Spent { process, since: begun, time: begun.elapsed() }),
+        }
+    }
+
+    fn leave_behind(&mut self, number: u64) {
+        let Some(reader) = self.readers.iter_mut().find(|reader| reader.number == number) else { return };
+        tracing::warn!(
+            "process {} keeps whoever reads its memory waiting; what is not present there is not read",
+            reader.process.pid
+        );
+        reader.is_left_behind = true;
+    }
+}
+
 /// A place among those who read aside, by its number; given back when it is dropped.
+#[derive(Debug)]
 struct Place(u64);
 
 impl Place {
-    /// `None` if all are taken, or one who reads this process was left behind.
-    fn take(pid: u32) -> Option<Self> {
+    fn take(process: Process) -> Option<Self> {
         let mut aside = lock_aside();
-        if aside.len() >= READERS || aside.iter().any(|other| other.pid == pid && other.is_left_behind) {
+        if !aside.may_read(process) {
             return None;
         }
-        let number = (0..).find(|number| aside.iter().all(|other| other.number != *number))?;
-        aside.push(Aside { number, pid, is_left_behind: false });
+        let number = (0..).find(|number| aside.readers.iter().all(|other| other.number != *number))?;
+        aside.readers.push(AsideReader { number, process, is_left_behind: false });
         Some(Self(number))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock_aside().retain(|aside| aside.number != self.0);
+        lock_aside().readers.retain(|reader| reader.number != self.0);
     }
 }
 
-fn leave_behind(number: u64) {
-    if let Some(aside) = lock_aside().iter_mut().find(|aside| aside.number == number) {
-        tracing::warn!(
-            "process {} keeps whoever reads its memory waiting; what is not present there is not read",
-            aside.pid
-        );
-        aside.is_left_behind = true;
-    }
-}
-
-fn lock_aside() -> MutexGuard<'static, Vec<Aside>> {
+fn lock_aside() -> MutexGuard<'static, Aside> {
     ASIDE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether the kernel has all pages at hand. It is asked each time: the process may have executed another program.
-fn are_pages_present(pid: u32, address: u64, length: usize) -> bool {
-    const PRESENT: u8 = 1 << 7;
-    let page = rustix::param::page_size() as u64;
-    let Some(end) = address.checked_add(length as u64) else { return false };
-    let (first, pages) = (address / page, end.div_ceil(page).saturating_sub(address / page) as usize);
-    let mut entries = [0; 8 * PAGES];
-    let Some(entries) = entries.get_mut(..pages * 8) else { return false };
-    let Ok(pagemap) = File::open(format!("/proc/{pid}/pagemap")) else { return false };
-    pagemap.read_exact_at(entries, first * 8).is_ok() && entries.chunks_exact(8).all(|entry| entry[7] & PRESENT != 0)
 }
 
 /// Reads, however long that takes.
@@ -140,14 +236,23 @@ mod tests {
     use super::*;
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-    use std::time::Instant;
     use std::{process, ptr, thread};
 
     /// While a reader of this process is left behind, no other test may need one.
     static ALONE: Mutex<()> = Mutex::new(());
 
     fn read_exact(pid: u32, address: u64, to: &mut [u8]) -> io::Result<()> {
-        read_present(pid, address, to).unwrap_or_else(|| read_aside(pid, address, to))
+        let process = Process { pid, start_ticks: 0, uid: 65_534 };
+        PresentPages::open(pid).read(address, to).unwrap_or_else(|| read_aside(process, address, to))
+    }
+
+    fn read_aside(process: Process, address: u64, to: &mut [u8]) -> io::Result<()> {
+        Turn::take(process)?.read(address, to)
+    }
+
+    /// This process, as if it had started then.
+    fn own(start_ticks: u64) -> Process {
+        Process { pid: process::id(), start_ticks, uid: 65_534 }
     }
 
     #[test]
@@ -218,19 +323,35 @@ mod tests {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let own = process::id();
         let mut to = [1; 8];
-        assert!(read_present(own, memory.start, &mut to).is_none());
+        assert!(PresentPages::open(own).read(memory.start, &mut to).is_none());
         let begun = Instant::now();
-        let kind = |read: io::Result<()>| read.unwrap_err().kind();
-        assert_eq!(kind(read_aside(own, memory.start, &mut to)), io::ErrorKind::TimedOut);
-        assert_eq!(kind(read_aside(own, memory.start, &mut to)), io::ErrorKind::ResourceBusy, "not a second time");
+        let mut kind = |process| read_aside(process, memory.start, &mut to).unwrap_err().kind();
+        assert_eq!(kind(self::own(1)), io::ErrorKind::TimedOut);
+        assert_eq!(kind(self::own(1)), io::ErrorKind::ResourceBusy, "not a second time");
+        assert_eq!(kind(self::own(2)), io::ErrorKind::TimedOut, "another that has its pid");
+        assert_eq!(kind(self::own(3)), io::ErrorKind::ResourceBusy, "not of the same user");
+        assert_eq!(kind(Process { uid: 65_533, ..self::own(4) }), io::ErrorKind::TimedOut, "of others");
         assert!(begun.elapsed() < 10 * PATIENCE, "{:?}", begun.elapsed());
         let present = [7; 3];
         read_exact(own, present.as_ptr() as u64, &mut to[..3]).unwrap();
         drop(memory.faults);
-        while !lock_aside().is_empty() {
+        while !lock_aside().readers.is_empty() {
             thread::yield_now();
         }
-        read_exact(own, memory.start, &mut to).unwrap();
+        read_aside(self::own(5), memory.start, &mut to).unwrap();
         assert_eq!(to, [0; 8], "now the kernel answers");
+    }
+
+    #[test]
+    fn a_process_that_answers_just_in_time_is_not_waited_for_for_ever() {
+        let mut aside = Aside { readers: Vec::new(), spent: Vec::new() };
+        let (slow, other) = (own(1), own(2));
+        let before = |time| Instant::now().checked_sub(time).unwrap();
+        aside.charge(slow, before(SPENDING / 2));
+        assert!(aside.may_read(slow));
+        aside.charge(slow, before(SPENDING / 2));
+        assert_eq!((aside.may_read(slow), aside.may_read(other)), (false, true));
+        aside.spent[0].since = before(INTERVAL);
+        assert!(aside.may_read(slow));
     }
 }

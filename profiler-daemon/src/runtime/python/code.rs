@@ -99,12 +99,17 @@ impl CodeObject {
     /// Whether the instruction calls something: then native code below it was called by this line. `None` if it
     /// cannot be read.
     pub fn is_at_call(&self, instruction: u64, memory: &ProcessMemory<'_>) -> Option<bool> {
+        self.call_site(instruction)?.is_at_call(memory)
+    }
+
+    /// Where to read whether it does; `None` if it is none of this code's.
+    pub fn call_site(&self, instruction: u64) -> Option<CallSite> {
         let address = match (self.instructions, self.offset_of(instruction)?) {
-            (_, Offset::NotBegun) => return Some(false),
-            (Instructions::Counted { .. }, Offset::At(offset)) => self.starts.first()?.wrapping_add(offset),
-            (_, Offset::At(_)) => instruction,
+            (_, Offset::NotBegun) => None,
+            (Instructions::Counted { .. }, Offset::At(offset)) => Some(self.starts.first()?.wrapping_add(offset)),
+            (_, Offset::At(_)) => Some(instruction),
         };
-        memory.read_u8(address).map(|opcode| self.version.is_call(opcode))
+        Some(CallSite { address, version: self.version })
     }
 
     fn offset_of(&self, instruction: u64) -> Option<Offset> {
@@ -126,6 +131,22 @@ impl CodeObject {
     pub fn bytes(&self) -> usize {
         let table = self.lines.as_ref().map_or(0, Vec::capacity);
         size_of::<Self>() + self.qualified_name.capacity() + self.file.capacity() + table + 8 * self.starts.capacity()
+    }
+}
+
+/// An instruction that may call something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallSite {
+    /// None of a frame that has not begun.
+    address: Option<u64>,
+    version: Version,
+}
+
+impl CallSite {
+    /// Whether it calls something; `None` if it cannot be read.
+    pub fn is_at_call(self, memory: &ProcessMemory<'_>) -> Option<bool> {
+        let Some(address) = self.address else { return Some(false) };
+        memory.read_u8(address).map(|opcode| self.version.is_call(opcode))
     }
 }
 

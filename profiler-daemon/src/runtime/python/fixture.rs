@@ -1,5 +1,7 @@
 //! A made-up interpreter: the memory of a process that maps one, byte by byte.
 
+use std::ops::Range;
+
 use crate::process::fixture::{FixtureProcess, FixtureWorld};
 use crate::process::{Mappings, ProcFile, World};
 
@@ -105,10 +107,16 @@ impl MadeUp {
 
     /// A process that maps it.
     pub(super) fn world(&self) -> FixtureWorld {
+        self.world_without(&[])
+    }
+
+    /// The same, where what begins in these ranges of offsets has to be waited for.
+    pub(super) fn world_without(&self, absent: &[Range<u64>]) -> FixtureWorld {
+        let absent = absent.iter().map(|range| MEMORY_AT + range.start..MEMORY_AT + range.end).collect();
         let (world, end) = (FixtureWorld::default(), MEMORY_AT + self.bytes.len() as u64);
         let maps = format!("{MEMORY_AT:x}-{end:x} r-xp 0 fe:00 1 {}\n", self.file);
         let memory = [(MEMORY_AT, self.bytes.clone())].into();
-        world.insert(PID, FixtureProcess { maps, memory, ..Default::default() });
+        world.insert(PID, FixtureProcess { maps, memory, absent, ..Default::default() });
         world
     }
 

@@ -41,7 +41,7 @@ pub fn python_memory(bytes: &[u8]) {
     for detected in detect(PID, &mappings, &world) {
         let Ok(python) = detected.found else { continue };
         for thread in threads::read_threads(&python, &memory) {
-            look_at_tasks(&python, thread.state, memory);
+            look_at_tasks(&python, thread.state, &memory);
             assert!(thread.entries.len() <= limits::PYTHON_FRAMES + 1);
             for [code, instruction, fingerprint] in thread.entries {
                 let Ok(object) = CodeObject::read(code, fingerprint, &python, &memory) else { continue };
@@ -52,7 +52,7 @@ pub fn python_memory(bytes: &[u8]) {
 }
 
 /// Reads the suspended tasks of a thread, which lie where 3.14 has them.
-fn look_at_tasks(python: &Python, state: u64, memory: ProcessMemory<'_>) {
+fn look_at_tasks(python: &Python, state: u64, memory: &ProcessMemory<'_>) {
     let known = python.layout.asyncio.unwrap_or(Asyncio {
         coroutine_frame: 72,
         coroutine_state: 67,

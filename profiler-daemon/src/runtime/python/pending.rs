@@ -69,7 +69,7 @@ pub fn read_pending(
     state: u64,
     lists: &TaskLists,
     python: &Interpreter,
-    memory: ProcessMemory<'_>,
+    memory: &ProcessMemory<'_>,
     (until, seed): (Instant, usize),
 ) -> Result<PendingTasks, Unread> {
     let (codes, awaiting) = (HashMap::new(), HashMap::new());
@@ -105,10 +105,10 @@ enum Awaiters {
     Set(u64),
 }
 
-struct Look<'a> {
+struct Look<'a, 'm> {
     lists: &'a TaskLists,
     python: &'a Interpreter,
-    memory: ProcessMemory<'a>,
+    memory: &'a ProcessMemory<'m>,
     until: Instant,
     /// The fingerprints of code objects; none of what is no code object.
     codes: HashMap<u64, Option<u64>>,
@@ -116,7 +116,7 @@ struct Look<'a> {
     awaiting: HashMap<u64, Arc<[AsyncEntry]>>,
 }
 
-impl Look<'_> {
+impl Look<'_, '_> {
     /// The tasks of a thread.
     fn list(&self, state: u64) -> Result<Vec<Task>, Unread> {
         if self.memory.read_field(state, self.lists.thread_loop).ok_or(Unread::Torn)? == 0 {
@@ -424,7 +424,7 @@ mod tests {
             let memory = [(BASE, self.0.clone())].into();
             world.insert(7, FixtureProcess { memory, ..FixtureProcess::default() });
             let until = Instant::now() + Duration::from_secs(60);
-            read_pending(STATE, &lists(), &python(), ProcessMemory::new(7, &world), (until, 5))
+            read_pending(STATE, &lists(), &python(), &ProcessMemory::new(7, &world), (until, 5))
         }
     }
 

@@ -13,7 +13,7 @@ use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{ASYNCIO, Interpreter};
 
 use super::asyncio;
-use super::code::{CodeObject, Unnamed};
+use super::code::{CallSite, CodeObject, Unnamed};
 use super::detect::{Python, detect};
 use super::memory::ProcessMemory;
 use super::pending::{PendingTasks, TaskLists, Unread, read_pending};
@@ -125,8 +125,8 @@ impl Pythons {
     ) -> Option<Result<PendingTasks, Unread>> {
         let lists = self.task_lists(image, world)?;
         let attached = self.attach(image, world);
-        let memory = ProcessMemory::new(image.id.process.pid, world);
-        Some(read_pending(state, &lists, &attached.python()?.interpreter, memory, (until, seed)))
+        let memory = ProcessMemory::until(image.id.process.pid, until, world);
+        Some(read_pending(state, &lists, &attached.python()?.interpreter, &memory, (until, seed)))
     }
 
     fn task_lists(&self, image: &Image, world: &dyn World) -> Option<TaskLists> {
@@ -143,43 +143,66 @@ impl Pythons {
         Some(self.attach(image, world).found?.map(|python| python.layout.version))
     }
 
-    /// Reads the code objects of frames that were not seen before. To be called while the process lives.
+    /// Reads the code objects of frames that were not seen before. To be called while the process lives, by who may wait for it.
     pub fn observe(&self, image: &Image, frames: &[PythonFrame], world: &dyn World) {
-        let Some(leaf) = frames.first() else { return };
-        let attached = self.attach(image, world);
-        let Some(python) = attached.python() else { return };
-        let memory = ProcessMemory::new(image.id.process.pid, world);
-        let (mut functions, until) = (lock(&attached.functions), Instant::now() + limits::PYTHON_READ_TIME);
-        for frame in frames {
-            if Instant::now() >= until {
-                functions.is_incomplete = true;
-                break;
-            }
-            functions.observe(frame, python, &memory);
-        }
-        functions.observe_call(leaf, &memory);
+        let until = Instant::now() + limits::PYTHON_READ_TIME;
+        let memory = ProcessMemory::until(image.id.process.pid, until, world);
+        self.read_new(image, frames.iter().copied().map(AsyncEntry::Frame), &memory, until, world);
     }
 
-    /// Reads what the kernel half did not record of tasks, as [`Self::observe`] does.
-    pub fn observe_tasks(&self, image: &Image, tasks: &[AsyncEntry], world: &dyn World) {
-        if tasks.is_empty() {
-            return;
+    /// The same of where a task awaits something, and what the kernel half does not record of tasks, until there is no more time.
+    pub fn observe_place(&self, image: &Image, entries: &[AsyncEntry], until: Instant, world: &dyn World) {
+        let memory = ProcessMemory::until(image.id.process.pid, until, world);
+        self.read_new(image, entries.iter().copied(), &memory, until, world);
+    }
+
+    /// The same of a stack, as far as nobody has to be waited for. Returns what is to be read by who may wait.
+    pub fn observe_present(
+        &self,
+        image: &Image,
+        (frames, tasks): (&[PythonFrame], &[AsyncEntry]),
+        world: &dyn World,
+    ) -> Vec<AsyncEntry> {
+        let memory = ProcessMemory::present(image.id.process.pid, world);
+        let until = || Instant::now() + limits::PYTHON_READ_TIME;
+        let frames = frames.iter().copied().map(AsyncEntry::Frame);
+        let mut absent = self.read_new(image, frames, &memory, until(), world);
+        absent.extend(self.read_new(image, tasks.iter().copied(), &memory, until(), world));
+        absent
+    }
+
+    /// Returns what could not be read. Whoever asks what is known waits for no memory: nothing is locked while it is read.
+    fn read_new(
+        &self,
+        image: &Image,
+        entries: impl ExactSizeIterator<Item = AsyncEntry>,
+        memory: &ProcessMemory<'_>,
+        until: Instant,
+        world: &dyn World,
+    ) -> Vec<AsyncEntry> {
+        let mut unread = Vec::new();
+        if entries.len() == 0 {
+            return unread;
         }
         let attached = self.attach(image, world);
-        let Some(python) = attached.python() else { return };
-        let memory = ProcessMemory::new(image.id.process.pid, world);
-        let (mut functions, until) = (lock(&attached.functions), Instant::now() + limits::PYTHON_READ_TIME);
-        for entry in tasks {
-            match entry {
-                _ if Instant::now() >= until => {
-                    functions.is_incomplete = true;
-                    break;
+        let Some(python) = attached.python() else { return unread };
+        for (at, entry) in entries.enumerate() {
+            if Instant::now() >= until {
+                lock(&attached.functions).is_incomplete = true;
+                break;
+            }
+            let is_read = match &entry {
+                AsyncEntry::Frame(frame) => {
+                    attached.read_frame(frame, python, memory) && (at > 0 || attached.read_call(frame, memory))
                 }
-                AsyncEntry::Frame(frame) => functions.observe(frame, python, &memory),
-                AsyncEntry::Task(task) => functions.observe_name(&task.name, python, &memory),
-                AsyncEntry::Cut => {}
+                AsyncEntry::Task(task) => attached.read_name(&task.name, python, memory),
+                AsyncEntry::Cut => true,
+            };
+            if !is_read {
+                unread.push(entry);
             }
         }
+        unread
     }
 
     /// The name of a task; `None` if it is not known. Untrusted text.
@@ -200,7 +223,7 @@ impl Pythons {
         world: &dyn World,
     ) -> Option<Vec<ThreadFrames>> {
         let attached = self.attach(image, world);
-        let memory = ProcessMemory::new(image.id.process.pid, world);
+        let memory = ProcessMemory::until(image.id.process.pid, until, world);
         Some(read_wanted(wanted, attached.python()?, &memory, until))
     }
 
@@ -265,6 +288,46 @@ impl Attached {
     fn python(&self) -> Option<&Python> {
         self.found.as_ref()?.as_ref().ok()
     }
+
+    /// Reads a frame's code object, if that was not done. Returns whether it is known, or has changed.
+    fn read_frame(&self, frame: &PythonFrame, python: &Python, memory: &ProcessMemory<'_>) -> bool {
+        if lock(&self.functions).knows(frame) {
+            return true;
+        }
+        let read = CodeObject::read(frame.code, frame.fingerprint, python, memory).map(Function::from);
+        let is_read = !matches!(read, Err(Unnamed::Unreadable));
+        lock(&self.functions).add(frame, read);
+        is_read
+    }
+
+    /// Remembers whether the innermost frame is at a call: then what it calls is a builtin, and not the interpreter at work.
+    /// Returns whether that could be read.
+    fn read_call(&self, leaf: &PythonFrame, memory: &ProcessMemory<'_>) -> bool {
+        let Some(address) = lock(&self.functions).lacks_call(leaf) else { return true };
+        let Some(is_at_call) = address.is_at_call(memory) else { return false };
+        lock(&self.functions).add_call(leaf, is_at_call);
+        true
+    }
+
+    /// Reads a name that was not recorded whole, if it still lies where it was. Returns whether there was nothing to wait for.
+    fn read_name(&self, name: &AsyncName, python: &Python, memory: &ProcessMemory<'_>) -> bool {
+        let (AsyncName::Ascii { address, length, .. } | AsyncName::Text { address, length }) = *name else {
+            return true;
+        };
+        if name.text().is_some() {
+            return true;
+        }
+        let (layout, limit) = (&python.layout, limits::PYTHON_NAME_CHARACTERS);
+        let Some(now) = memory.read_field(address, layout.text.length) else { return false };
+        if now != length {
+            return true;
+        }
+        let Some(text) = text::read_text(address, limit, layout, memory) else { return false };
+        if name.beginning().is_none_or(|beginning| text.starts_with(&beginning)) {
+            lock(&self.functions).add_name(name, text);
+        }
+        true
+    }
 }
 
 impl Functions {
@@ -273,13 +336,15 @@ impl Functions {
         Self { all_bytes, bytes: 0, known, calls, names, is_incomplete: false }
     }
 
-    fn observe(&mut self, frame: &PythonFrame, python: &Python, memory: &ProcessMemory<'_>) {
+    fn knows(&self, frame: &PythonFrame) -> bool {
+        self.known.get(&(frame.code, frame.fingerprint)).is_some_and(|known| holds(known, frame.instruction))
+    }
+
+    fn add(&mut self, frame: &PythonFrame, read: Result<Function, Unnamed>) {
         let key = (frame.code, frame.fingerprint);
-        let is_known = self.known.get(&key).is_some_and(|known| holds(known, frame.instruction));
-        if is_known {
+        if read.is_err() && self.known.get(&key).is_some_and(Result::is_ok) {
             return;
         }
-        let read = CodeObject::read(frame.code, frame.fingerprint, python, memory).map(Function::from);
         let bytes = bytes_of(&read);
         if self.all_bytes.load(Ordering::Relaxed) + bytes > limits::PYTHON_CODE_BYTES {
             self.clear();
@@ -301,28 +366,21 @@ impl Functions {
         self.all_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
-    /// Remembers whether the innermost frame is at a call: then what it calls is a builtin, and not the interpreter at work.
-    fn observe_call(&mut self, leaf: &PythonFrame, memory: &ProcessMemory<'_>) {
-        let Some(Ok(function)) = self.known.get(&(leaf.code, leaf.fingerprint)) else { return };
+    /// Where the instruction of an innermost frame is, if it is not known whether that is a call.
+    fn lacks_call(&self, leaf: &PythonFrame) -> Option<CallSite> {
+        let Ok(function) = self.known.get(&(leaf.code, leaf.fingerprint))? else { return None };
+        let is_known = self.calls.contains_key(&(leaf.code, leaf.instruction));
+        if is_known { None } else { function.code.call_site(leaf.instruction) }
+    }
+
+    fn add_call(&mut self, leaf: &PythonFrame, is_at_call: bool) {
         if self.calls.len() >= limits::PYTHON_CALLS {
             self.calls.clear();
         }
-        let calling = || function.code.is_at_call(leaf.instruction, memory).unwrap_or_default();
-        self.calls.entry((leaf.code, leaf.instruction)).or_insert_with(calling);
+        self.calls.insert((leaf.code, leaf.instruction), is_at_call);
     }
 
-    /// Reads a name that was not recorded whole, if it still lies where it was.
-    fn observe_name(&mut self, name: &AsyncName, python: &Python, memory: &ProcessMemory<'_>) {
-        let (AsyncName::Ascii { address, length, .. } | AsyncName::Text { address, length }) = *name else { return };
-        if name.text().is_some() {
-            return;
-        }
-        let (layout, limit) = (&python.layout, limits::PYTHON_NAME_CHARACTERS);
-        let is_same = |text: &String| {
-            memory.read_field(address, layout.text.length) == Some(length)
-                && name.beginning().is_none_or(|beginning| text.starts_with(&beginning))
-        };
-        let Some(text) = text::read_text(address, limit, layout, memory).filter(is_same) else { return };
+    fn add_name(&mut self, name: &AsyncName, text: String) {
         if let Some(known) = self.names.get_mut(name) {
             // Another text of the same length came to lie there: which stack shows which cannot be told any more.
             known.take_if(|known| *known != text);

@@ -8,7 +8,9 @@ use profiler_common::python::stop;
 use super::fixture::{CODE_TYPE, Hashes, MadeUp, PID, RUNTIME};
 use super::fuzzing::MEMORY_AT;
 use super::layout::Instructions;
-use super::{CodeObject, ProcessMemory, Python, Refusal, threads};
+use super::{CodeObject, ProcessMemory, Python, Pythons, Refusal, threads};
+use crate::process::{Executables, Image};
+use crate::profile::{AsyncEntry, ImageId, ProcessId, PythonFrame, Reason};
 
 const RELEASE_3_11: u32 = 0x030b_02f0;
 
@@ -216,4 +218,28 @@ fn names_and_tables_are_bounded_and_what_is_no_character_is_replaced() {
     assert_eq!((object.qualified_name.as_str(), object.line_of(MEMORY_AT + CODE + 184)), ("\u{fffd}数", None));
     made.put_words(FILE + 16, &[u64::MAX]);
     assert_eq!(read_code(&made, &python), Err(super::Unnamed::Unreadable));
+}
+
+#[test]
+fn what_is_not_present_is_left_to_who_waits_for_it() {
+    const LATER: Duration = Duration::from_secs(60);
+    let made = with_a_thread();
+    let (world, pythons) = (made.world_without(std::slice::from_ref(&(NAME..NAME + 80))), Pythons::default());
+    let id = ImageId { process: ProcessId { pid: PID, start_ns: 0 }, exec_ns: 0 };
+    let image = Image::read(id, &Executables::default(), &world).unwrap();
+    let mut words = [0; CODE_WORDS];
+    bytemuck::cast_slice_mut(&mut words).copy_from_slice(&made.bytes[CODE as usize..][..CODE_WORDS * 8]);
+    let fingerprint = python_of(&made).interpreter.fingerprint(&words);
+    let (code, instruction) = (MEMORY_AT + CODE, MEMORY_AT + CODE + 184);
+    let frame = PythonFrame { code, instruction, fingerprint, place: None };
+    for _ in 0..2 {
+        let absent = pythons.observe_present(&image, (&[frame], &[]), &world);
+        assert_eq!(absent, [AsyncEntry::Frame(frame)]);
+        assert_eq!(pythons.resolve(id, &frame), Err(Reason::CodeUnreadable));
+    }
+    pythons.observe_place(&image, &[AsyncEntry::Frame(frame)], Instant::now(), &world);
+    assert_eq!(pythons.resolve(id, &frame), Err(Reason::CodeUnreadable), "there was no time");
+    pythons.observe_place(&image, &[AsyncEntry::Frame(frame)], Instant::now() + LATER, &world);
+    assert_eq!(&*pythons.resolve(id, &frame).unwrap().name, "函数");
+    assert_eq!(pythons.observe_present(&image, (&[frame], &[]), &world), []);
 }

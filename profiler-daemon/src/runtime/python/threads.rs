@@ -51,7 +51,7 @@ const LIST_TIME: Duration = Duration::from_secs(1);
 fn list_states(python: &Python, memory: &ProcessMemory<'_>, until: Instant) -> Vec<u64> {
     /// No thread has these, so that the search goes on to the end.
     const NOBODY: Sought = Sought { thread_pointer: u64::MAX, stack_pointer: u64::MAX };
-    let mut memory = *memory;
+    let mut memory = memory;
     let mut seen = HashSet::new();
     let mut states = Vec::new();
     let Some(mut search) = Search::start(&python.interpreter, &mut memory) else { return states };
@@ -113,7 +113,7 @@ fn read_thread(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> Optio
 }
 
 fn read_frames(state: u64, python: &Python, memory: &ProcessMemory<'_>) -> (Vec<[u64; ENTRY_WORDS]>, u8) {
-    let mut memory = *memory;
+    let mut memory = memory;
     let mut walk = Walk::EMPTY;
     let mut entries = Vec::new();
     let mut stop = walk.start(state, &python.interpreter, &mut memory);

@@ -173,10 +173,10 @@ fn check_threads(child: &Running, python: &Python, told: &Told) {
 fn check_lock(child: &Running, python: &Python) {
     let memory = ProcessMemory::new(child.0.id(), &ProcWorld);
     let states: Vec<_> = read_all(child, python).iter().map(|thread| thread.state).collect();
-    let lock = python.interpreter.lock_address(states[0], &mut { memory }).unwrap();
+    let lock = python.interpreter.lock_address(states[0], &mut &memory).unwrap();
     let holder = memory.read_u64(lock + LOCK_HOLDER).unwrap();
     assert!(states.contains(&holder), "{holder:#x} {states:?}");
-    assert!(!python.interpreter.collects(holder, lock, &mut { memory }));
+    assert!(!python.interpreter.collects(holder, lock, &mut &memory));
     let key = python.layout.thread_key.and_then(|field| memory.read_field(python.runtime, field));
     let is_made = |key: u64| key as u32 == 1 && key >> 32 < 32;
     assert!(key.is_none_or(is_made) && key.is_some() == (python.layout.version.minor < 15), "{key:?}");

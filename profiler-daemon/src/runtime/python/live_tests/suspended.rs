@@ -27,12 +27,7 @@ struct Told {
 
 /// Functions with their lines, and names of tasks.
 fn shown(place: &[AsyncEntry], image: &Image, pythons: &Pythons) -> Vec<String> {
-    let frame = |entry: &AsyncEntry| match entry {
-        AsyncEntry::Frame(frame) => Some(*frame),
-        _ => None,
-    };
-    pythons.observe(image, &place.iter().filter_map(frame).collect::<Vec<_>>(), &ProcWorld);
-    pythons.observe_tasks(image, place, &ProcWorld);
+    pythons.observe_place(image, place, Instant::now() + Duration::from_secs(10), &ProcWorld);
     let show = |entry: &AsyncEntry| match entry {
         AsyncEntry::Frame(frame) => {
             let function = pythons.resolve(image.id, frame).unwrap();
