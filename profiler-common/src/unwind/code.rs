@@ -87,7 +87,7 @@ impl Range {
 
     #[inline(always)]
     fn length(self) -> u64 {
-        if self.end > self.start { self.end - self.start } else { 0 }
+        self.end.saturating_sub(self.start)
     }
 
     /// How many addresses come in between if both are made one.
