@@ -1,12 +1,13 @@
 //! What a user can get wrong: one line that says what to do, the right exit code or status, and nothing half-started.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use profiler_tests::daemon::{command, serve_command};
-use profiler_tests::program::Ended;
+use profiler_tests::program::{Ended, poll_until};
 use profiler_tests::{Daemon, Program, Workload, host, live_host, tell};
 use serde_json::json;
 
@@ -141,4 +142,22 @@ fn tempfile_binary(program: &Path) -> Result<std::path::PathBuf> {
     let copy = std::env::temp_dir().join(format!("profilerd-unprivileged-{}", std::process::id()));
     std::fs::copy(program, &copy).with_context(|| format!("failed to copy {}", host::profilerd().display()))?;
     Ok(copy)
+}
+
+#[test]
+fn a_daemon_whose_log_nobody_reads_any_more_ends_when_it_is_told_to() -> Result<()> {
+    let Some(_host) = live_host() else { return Ok(()) };
+    let options = ["--select", "none", "--listen", "127.0.0.1:0"];
+    let mut daemon = serve_command(&options).stderr(Stdio::piped()).spawn().context("failed to start the daemon")?;
+    let mut log = BufReader::new(daemon.stderr.take().context("its standard error was piped")?);
+    let mut line = String::new();
+    while !line.contains("listening on") {
+        line.clear();
+        ensure!(log.read_line(&mut line)? > 0, "the daemon ended");
+    }
+    drop(log);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), rustix::process::Signal::TERM)?;
+    let ended = poll_until(SOON, || Ok(daemon.try_wait()?)).inspect_err(|_| drop(daemon.kill()))?;
+    ensure!(ended.success(), "it ended with {ended}");
+    Ok(())
 }
