@@ -271,8 +271,9 @@ impl Window {
         estimate.weight_ns += addition.weight_ns;
         estimate.count += 1;
         estimate.variance_ns2 += addition.variance_ns2;
-        let ended = addition.ended.map(|(length_ns, count)| LengthEstimate::of(length_ns, count));
-        LengthEstimate::merge(&mut estimate.lengths, ended.as_ref());
+        if let Some((length_ns, count)) = addition.ended {
+            estimate.lengths.get_or_insert_default().add_capture(length_ns, count);
+        }
     }
 
     /// Adds a look at the tasks of a loop, which fell into this wait.

@@ -17,18 +17,28 @@ pub struct LengthEstimate {
 impl LengthEstimate {
     /// One capture that stands for `count` waits of this length.
     pub fn of(length_ns: u64, count: f64) -> Self {
-        Self { counts: vec![(bucket(length_ns) as u8, count)], longest_ns: length_ns }
+        let mut one = Self::default();
+        one.add_capture(length_ns, count);
+        one
+    }
+
+    /// Adds one capture that stands for `count` waits of this length. Allocates only for the first of its power of two.
+    pub fn add_capture(&mut self, length_ns: u64, count: f64) {
+        self.add_count(bucket(length_ns) as u8, count);
+        self.longest_ns = self.longest_ns.max(length_ns);
     }
 
     /// Adds the waits of `other`.
     pub fn add(&mut self, other: &Self) {
-        for (bucket, count) in &other.counts {
-            match self.counts.binary_search_by_key(bucket, |(known, _)| *known) {
-                Ok(at) => self.counts[at].1 += count,
-                Err(at) => self.counts.insert(at, (*bucket, *count)),
-            }
-        }
+        other.counts.iter().for_each(|(bucket, count)| self.add_count(*bucket, *count));
         self.longest_ns = self.longest_ns.max(other.longest_ns);
+    }
+
+    fn add_count(&mut self, bucket: u8, count: f64) {
+        match self.counts.binary_search_by_key(&bucket, |(known, _)| *known) {
+            Ok(at) => self.counts[at].1 += count,
+            Err(at) => self.counts.insert(at, (bucket, count)),
+        }
     }
 
     /// How many waits there are in each bucket that has any.
