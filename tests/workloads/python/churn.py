@@ -13,7 +13,8 @@ NAMES = ["one", "Größe %d", "a name of more characters than are recorded at th
 
 
 async def leaf(future):
-    await future
+    # Whoever is cancelled leaves the future to the others.
+    await asyncio.shield(future)
 
 
 async def middle(future):
