@@ -7,7 +7,7 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, HashMap};
 use profiler_common::limits;
 use profiler_common::record::Identity;
-use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, PENDING, Range, Space, TICK_NS, UNTABLED, key};
+use profiler_common::unwind::code::{KEY_BITS, Mapping, NewCode, Range, Space, TICK_NS, UNTABLED, key};
 use profiler_common::unwind::rule::Rule;
 use profiler_common::unwind::table::{Directory, ENTRY_WORDS, Entry, PAGE_SHIFT, Row, SHARD_WORDS, search};
 use profiler_common::unwind::walk::{Code, Process};
@@ -73,9 +73,16 @@ pub fn forget(task: Task) {
     let _ = NEW_CODE.remove(task.tgid());
 }
 
+/// When memory was last about to be mapped where code of a process is known; zero if it never was.
+#[inline(always)]
+pub fn reserved_ns(tgid: u32) -> u64 {
+    // SAFETY: the entry is read at once.
+    unsafe { NEW_CODE.get(tgid) }.map_or(0, |new| new.at_ns)
+}
+
 /// Where memory was mapped in a process since its mappings were first known.
 #[inline(always)]
-pub fn new_code(tgid: u32) -> NewCode {
+fn new_code(tgid: u32) -> NewCode {
     // SAFETY: the entry is copied at once.
     unsafe { NEW_CODE.get(tgid) }.copied().unwrap_or(NewCode::NONE)
 }
@@ -147,8 +154,6 @@ fn is_of_file(space: u32, address: u64) -> bool {
 pub struct Current<'a> {
     /// Its space.
     pub space: u32,
-    /// What may lie where mappings are known.
-    pub new: NewCode,
     /// The mapping found last: most frames lie in the same.
     pub last: &'a mut Mapping,
 }
@@ -162,10 +167,7 @@ impl Process for Current<'_> {
         match MAPPINGS.get(Key::new(KEY_BITS, key(self.space, address))) {
             Some(mapping) => {
                 *self.last = *mapping;
-                if self.new.may_replace(mapping) {
-                    self.last.kind = PENDING;
-                }
-                self.last.code()
+                mapping.code()
             }
             None => Code::Nowhere,
         }

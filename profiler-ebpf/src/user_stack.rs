@@ -3,7 +3,7 @@
 use profiler_common::limits::{FRAMES_PER_PROGRAM, LEAF_FRAMES, USER_FRAMES, WALK_PROGRAMS};
 use profiler_common::record::Identity;
 use profiler_common::unwind::aarch64::Aarch64;
-use profiler_common::unwind::code::{Mapping, NewCode, PENDING};
+use profiler_common::unwind::code::{Mapping, PENDING};
 use profiler_common::unwind::cursor::Cursor;
 use profiler_common::unwind::stop;
 use profiler_common::unwind::walk::{Code, Process, step};
@@ -26,8 +26,8 @@ const LACKED_MAPPING: u32 = 2;
 pub struct Walk {
     cursor: Cursor,
     last: Mapping,
-    /// Code that was mapped after the mappings were read.
-    new: NewCode,
+    /// When memory was last about to be mapped where code was.
+    code_ns: u64,
     /// The stack pointer with which the task entered the kernel.
     stack_pointer: u64,
     space: u32,
@@ -59,9 +59,11 @@ impl Walk {
         self.lacked = 0;
         self.stop = u32::from(stop::NONE);
         self.last = Mapping { start: 0, end: 0, bias: 0, table: 0, kind: 0 };
-        let space = code::find_space(identity);
+        self.code_ns = code::reserved_ns(identity.tgid);
+        // What is known is not believed until it was read anew. To ask of each frame whether it lies in a place that may have
+        // other code now would cost each walk, and the verifier most, for what happens to few processes and for milliseconds.
+        let space = code::find_space(identity).filter(|space| self.code_ns < space.read_ns);
         self.prepared = u32::from(space.is_some());
-        self.new = code::new_code(identity.tgid).since(space.map_or(0, |space| space.read_ns));
         self.space = space.map_or(0, |space| space.space);
         self.has_python = u32::from(self.prepared != 0 && python::is_in(self.space));
         self.stride = 1 + self.has_python;
@@ -85,7 +87,7 @@ impl Walk {
         self.stride = 1;
         self.prepared = 1;
         self.lacked = 0;
-        self.new = NewCode::NONE;
+        self.code_ns = 0;
         self.stop = u32::from(stop::COMPLETE);
     }
 
@@ -105,10 +107,10 @@ impl Walk {
         if is_cut && self.lacked & LACKED_MAPPING != 0 { stop::UNMAPPED } else { self.stop as u8 }
     }
 
-    /// When code was last mapped into the process.
+    /// When memory was last about to be mapped where code was; zero if it never was.
     #[inline(always)]
     pub fn code_ns(&self) -> u64 {
-        self.new.at_ns
+        self.code_ns
     }
 
     /// The space of the process.
@@ -161,7 +163,7 @@ impl Walk {
     /// Records the frame the cursor is at and moves to its caller.
     #[inline(always)]
     fn walk_one(&mut self, words: &mut [u64; ROOM_WORDS]) -> u8 {
-        let mut process = Current { space: self.space, new: self.new, last: &mut self.last };
+        let mut process = Current { space: self.space, last: &mut self.last };
         let code = if self.prepared == 0 { Code::Untabled } else { process.find_code(self.cursor.lookup_address()) };
         // Where the innermost frame is, there is code, known or not; frame pointers may lead on from it.
         let code = match code {
