@@ -5,8 +5,10 @@
 
 pub mod classify;
 pub mod descriptor_cache;
+pub mod hotspot;
 pub mod ledger;
 pub mod limits;
+pub mod memory;
 pub mod python;
 pub mod reason;
 pub mod record;

@@ -12,7 +12,10 @@ pub const LEAF_FRAMES: usize = 128;
 /// User frames walked by one program before it calls the next.
 pub const FRAMES_PER_PROGRAM: u32 = 12;
 
-/// Programs a walk of a user stack consists of at most: the kernel allows 33 tail calls, and 32 before Linux 5.16, which the
+/// Frames of a Java virtual machine walked by one program before it calls the next.
+pub const JAVA_FRAMES_PER_PROGRAM: u32 = 8;
+
+/// Programs a walk of a user stack, Java frames included, consists of at most: the kernel allows 33 tail calls, and 32 before Linux 5.16, which the
 /// walk of Python frames shares. A deeper stack lacks its outermost frames and is flagged as truncated.
 pub const WALK_PROGRAMS: u32 = 24;
 
@@ -35,6 +38,9 @@ pub const ASYNCIO_STEPS_PER_PROGRAM: u32 = 24;
 
 /// Address spaces with a Python interpreter at once. Threads of a further one have no Python frames.
 pub const INTERPRETERS: u32 = 4096;
+
+/// Address spaces with a Java virtual machine at once. The Java code of a further one is followed by frame pointers.
+pub const HOTSPOTS: u32 = 1024;
 
 /// System call numbers the table of kinds covers; higher numbers are unknown.
 pub const SYSCALLS: usize = 512;

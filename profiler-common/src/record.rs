@@ -117,7 +117,8 @@ pub const FLAG_IDLE: u8 = 4;
 pub const FLAG_BEFORE_ATTACH: u8 = 8;
 /// It is a thread of the kernel.
 pub const FLAG_KERNEL_THREAD: u8 = 16;
-/// Each user address is followed by the stack pointer of its frame.
+/// Each user address is followed by the stack pointer of its frame, or, if a virtual machine made its code, by what the frame is: a
+/// word of [`crate::hotspot::Code`].
 pub const FLAG_STACK_POINTERS: u8 = 32;
 /// The wait was for the lock around the Python interpreter.
 pub const FLAG_INTERPRETER_LOCK: u8 = 64;

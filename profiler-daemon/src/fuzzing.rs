@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 pub use crate::process::fuzzing::{elf, maps};
+pub use crate::runtime::hotspot::fuzzing::{java_lines, java_memory};
 pub use crate::runtime::perf_map::fuzzing::perf_map;
 pub use crate::runtime::python::fuzzing::{python_lines, python_memory};
 pub use crate::unwind::fuzzing::{stored_table, unwind_table};
@@ -22,6 +23,8 @@ pub type Target = fn(&[u8]);
 /// Every target with its name, which is that of its folders in `fuzz/corpus` and `fuzz/regressions`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("elf", elf),
+    ("java_lines", java_lines),
+    ("java_memory", java_memory),
     ("maps", maps),
     ("perf_map", perf_map),
     ("python_lines", python_lines),

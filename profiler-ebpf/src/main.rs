@@ -4,6 +4,7 @@
 
 mod code;
 mod descriptors;
+mod java;
 mod lifecycle;
 mod maps;
 mod memory;
@@ -137,6 +138,27 @@ fn walk_sched_exit(context: BtfTracePointContext) -> i32 {
 #[kprobe]
 fn walk_finish_task_switch(context: ProbeContext) -> u32 {
     stacks::continue_walk(&context, STACK_OFF_CPU);
+    0
+}
+
+/// Walks Java frames of a stack on the CPU.
+#[perf_event]
+fn java_on_cpu(context: PerfEventContext) -> u32 {
+    stacks::continue_java(&context, STACK_ON_CPU);
+    0
+}
+
+/// Walks Java frames of a stack that waited.
+#[btf_tracepoint(function = "sched_exit_tp")]
+fn java_sched_exit(context: BtfTracePointContext) -> i32 {
+    stacks::continue_java(&context, STACK_OFF_CPU);
+    0
+}
+
+/// The same on older kernels.
+#[kprobe]
+fn java_finish_task_switch(context: ProbeContext) -> u32 {
+    stacks::continue_java(&context, STACK_OFF_CPU);
     0
 }
 

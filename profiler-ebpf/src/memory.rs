@@ -6,6 +6,7 @@ use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel as bpf_probe_read_kernel_raw, bpf_probe_read_user as bpf_probe_read_user_raw,
 };
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
+use profiler_common::memory::Memory;
 
 /// Reads kernel memory at `base + offset`; zero if it cannot be read.
 #[inline(always)]
@@ -51,4 +52,19 @@ pub fn copy_user<const N: usize>(address: u64, bytes: u32, to: &mut [u64; N]) ->
     let bytes = if bytes > room { room } else { bytes };
     // SAFETY: the helper checks the address; the destination has room.
     unsafe { bpf_probe_read_user_raw(to.as_mut_ptr().cast(), bytes, address as *const c_void) == 0 }
+}
+
+/// The memory of the current task.
+pub struct User;
+
+impl Memory for User {
+    #[inline(always)]
+    fn read_word(&mut self, address: u64) -> Option<u64> {
+        user_word(address)
+    }
+
+    #[inline(always)]
+    fn read_words<const N: usize>(&mut self, address: u64, bytes: u32, to: &mut [u64; N]) -> bool {
+        copy_user(address, bytes, to)
+    }
 }

@@ -9,9 +9,9 @@ use profiler_common::limits::{
 use profiler_common::python::asyncio::{Asyncio, Awaiting, Step, TASK_ENTRIES, TASK_WORDS};
 use profiler_common::python::interpreter::{ASYNCIO as HAS_ASYNCIO, Interpreter, LOCK_BYTES, LOCK_HOLDER};
 use profiler_common::python::thread::{Search, Sought, innermost_frame, is_state_of};
-use profiler_common::python::{ENTRY_WORDS, Memory, NEXT_STATE, stop, walk};
+use profiler_common::python::{ENTRY_WORDS, NEXT_STATE, stop, walk};
 
-use crate::memory;
+use crate::memory::{self, User};
 use crate::task::Task;
 use crate::threads::Thread;
 use crate::user_stack::ROOM_WORDS;
@@ -92,21 +92,6 @@ pub struct PythonWalk {
     pub entries: u32,
     /// Why it ended: one of [`stop`].
     pub stop: u32,
-}
-
-/// The memory of the current task.
-struct User;
-
-impl Memory for User {
-    #[inline(always)]
-    fn read_word(&mut self, address: u64) -> Option<u64> {
-        memory::user_word(address)
-    }
-
-    #[inline(always)]
-    fn read_words<const N: usize>(&mut self, address: u64, bytes: u32, to: &mut [u64; N]) -> bool {
-        memory::copy_user(address, bytes, to)
-    }
 }
 
 impl PythonWalk {

@@ -7,6 +7,7 @@ use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_get_stack, bpf_ringbuf_output, bpf_send_signal_thread};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, ProgramArray};
+use profiler_common::hotspot;
 use profiler_common::limits::KERNEL_FRAMES;
 use profiler_common::python::ENTRY_WORDS;
 use profiler_common::record::{self, FLAG_COLLECTING, FLAG_STACK_POINTERS, STACK_WORDS, StackHeader, WaitReason};
@@ -16,7 +17,7 @@ use profiler_common::wait_budget::CpuBudget;
 use crate::python::PythonWalk;
 use crate::task::Task;
 use crate::threads::{self, Thread};
-use crate::user_stack::{ROOM_WORDS, Walk};
+use crate::user_stack::{Next, ROOM_WORDS, Walk};
 use crate::{maps, offsets, reasons};
 
 /// Room for one record and the state of its walk, too large for the program's own stack.
@@ -25,6 +26,7 @@ pub struct Room {
     header: StackHeader,
     words: [u64; ROOM_WORDS],
     walk: Walk,
+    java: hotspot::walk::Room,
     python: PythonWalk,
 }
 
@@ -46,7 +48,9 @@ const USER_WALK: u32 = 0;
 const PYTHON_WALK: u32 = 1;
 /// The program that walks the tasks of asyncio that await the running one.
 const AWAIT_WALK: u32 = 2;
-const WALKS: u32 = 3;
+/// The program that walks Java frames.
+const JAVA_WALK: u32 = 3;
+const WALKS: u32 = 4;
 
 /// T of each CPU, and how many captures of waits it has left.
 #[map]
@@ -106,10 +110,16 @@ pub fn capture(context: &impl EbpfContext, thread: &Thread, capture: Capture) {
 #[inline(always)]
 pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
     let Some(room) = room(kind) else { return };
-    if room.walk.advance(&mut room.words) {
-        go_on(context, kind, USER_WALK);
-        room.walk.give_up();
+    match room.walk.advance(&mut room.words) {
+        Next::Native => go_on(context, kind, USER_WALK),
+        Next::Java => {
+            go_on(context, kind, JAVA_WALK);
+            // It is loaded when the first virtual machine is met.
+            room.walk.lack_program();
+        }
+        Next::Done => {}
     }
+    room.walk.give_up();
     if room.walk.has_python() {
         let begin = u32::from(room.header.kernel_frames) + room.walk.kept() * room.walk.stride();
         if room.python.start(room.walk.space(), begin, room.walk.stack_pointer()) {
@@ -117,6 +127,18 @@ pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
             room.python.give_up();
         }
     }
+    finish(room);
+}
+
+/// Walks Java frames, until there is another one. Then the walk of native frames goes on, also if it has no more to do than to end.
+#[inline(always)]
+pub fn continue_java(context: &impl EbpfContext, kind: u8) {
+    let Some(room) = room(kind) else { return };
+    match room.walk.advance_java(&mut room.java, &mut room.words) {
+        Next::Java => go_on(context, kind, JAVA_WALK),
+        Next::Native | Next::Done => go_on(context, kind, USER_WALK),
+    }
+    room.walk.give_up();
     finish(room);
 }
 

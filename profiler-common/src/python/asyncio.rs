@@ -4,7 +4,8 @@
 //! coroutines lead from the one it was made of to the innermost, and the task says which task awaits it in turn.
 
 use super::interpreter::{CODE_BYTES, CODE_WORDS, FRAME_BYTES, Interpreter, byte, word};
-use super::{ENTRY_WORDS, Memory, stop};
+use super::{ENTRY_WORDS, stop};
+use crate::memory::Memory;
 
 /// The first word of the entries that name a task: no code object lies there.
 pub const TASK: u64 = 1;

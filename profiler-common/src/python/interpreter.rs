@@ -1,6 +1,6 @@
 //! Where one version of CPython keeps what a walk needs, and where that is in one process.
 
-use super::Memory;
+use crate::memory::Memory;
 
 /// In [`Interpreter::flags`]: a thread's state leads to a `_PyCFrame`, and that to its frame (3.11, 3.12).
 pub const FRAME_IN_CFRAME: u32 = 1;

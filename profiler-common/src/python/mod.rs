@@ -2,7 +2,7 @@
 //!
 //! CPython keeps a list of its threads' states, and each state leads to the thread's innermost frame. [`thread`] finds the
 //! state of a thread, [`walk`] follows its frames. Both are told by an [`interpreter::Interpreter`] where a version keeps
-//! its fields, and read through [`Memory`]: user memory in the kernel, another process's or a recorded one elsewhere.
+//! its fields, and read through [`crate::memory::Memory`]: user memory in the kernel, another process's or a recorded one elsewhere.
 //!
 //! No file of the process is needed, and no symbol but that of `_PyRuntime`. The state is found by the thread's own identity
 //! (`thread_id`, which is the thread pointer) and not by the variable for the current thread, which is empty while the
@@ -14,14 +14,6 @@ pub mod interpreter;
 mod tests;
 pub mod thread;
 pub mod walk;
-
-/// The memory of the process.
-pub trait Memory {
-    /// A word.
-    fn read_word(&mut self, address: u64) -> Option<u64>;
-    /// Copies `bytes`, at most as many as `to` has room for. Returns whether they could be read.
-    fn read_words<const N: usize>(&mut self, address: u64, bytes: u32, to: &mut [u64; N]) -> bool;
-}
 
 /// Why a walk of Python frames ended. Numbers are part of the record and never used for anything else.
 pub mod stop {

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use super::interpreter::{
     CFRAME_MARKERS, COLLECTING_IN_INTERPRETER, ENTRY_FRAMES, FRAME_IN_CFRAME, INSTRUCTION_INDEX, Interpreter, SHIMS,
 };
+use super::stop;
 use super::thread::{Search, Sought};
 use super::walk::Walk;
-use super::{Memory, stop};
+use crate::memory::Memory;
 
 const CODE_TYPE: u64 = 0xc0de;
 const STATE: u64 = 0x10_000;

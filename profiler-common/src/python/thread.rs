@@ -6,7 +6,8 @@
 //! of several states that of the oldest interpreter counts, which nobody but its own thread runs.
 
 use super::interpreter::{FRAME_IN_CFRAME, Interpreter};
-use super::{Memory, stop};
+use super::stop;
+use crate::memory::Memory;
 
 /// The thread that a search is for.
 #[repr(C)]

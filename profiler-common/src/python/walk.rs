@@ -5,7 +5,8 @@ use super::interpreter::{
     SHIMS, byte, half, word,
 };
 use super::thread::innermost_frame;
-use super::{ENTRY_WORDS, Memory, stop};
+use super::{ENTRY_WORDS, stop};
+use crate::memory::Memory;
 
 /// Bits of a pointer to an object that are a tag (3.14 on).
 const TAG: u64 = 3;

@@ -16,6 +16,9 @@ pub const UNTABLED: u32 = 0;
 /// It will have one soon: frame pointers are followed until then, and a stack they do not lead to the end of says why.
 pub const PENDING: u32 = 2;
 
+/// It is a code heap of a virtual machine, whose frames it tells itself: see [`crate::hotspot`].
+pub const GENERATED: u32 = 3;
+
 /// The space of a process, valid for one program image of it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,7 +49,7 @@ pub struct Mapping {
     pub bias: u64,
     /// The number of the table.
     pub table: u32,
-    /// [`TABLED`], [`UNTABLED`] or [`PENDING`].
+    /// [`TABLED`], [`UNTABLED`], [`PENDING`] or [`GENERATED`].
     pub kind: u32,
 }
 

@@ -618,6 +618,7 @@ mod tests {
             period_ns: 10_000_000,
             kernel: &[1],
             user: UserStack { addresses: &[2], ..UserStack::default() },
+            java: &[],
             python: &[],
             python_ending: PythonEnding::NoInterpreter,
             tasks: &[],

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, LengthEstimate, Loss, ProcessId, PythonEnding, PythonFrame, Subject, Task, TaskTotals,
-    TimeRange, WaitClass, WaitLengths, WaitPeriods, WaitReason,
+    AsyncEntry, Ending, ImageId, JavaFrame, LengthEstimate, Loss, ProcessId, PythonEnding, PythonFrame, Subject, Task,
+    TaskTotals, TimeRange, WaitClass, WaitLengths, WaitPeriods, WaitReason,
 };
 
 /// One window of measurement whose stacks are still addresses. Indices mean what they mean in a `Profile`.
@@ -56,6 +56,8 @@ pub struct RawStack {
     pub has_gap: bool,
     /// Why the user part ends where it does.
     pub ending: Ending,
+    /// Those of the user addresses whose code a Java virtual machine made, leaf first.
+    pub java: Arc<[JavaFrame]>,
     /// Python frames, leaf first.
     pub python: Arc<[PythonFrame]>,
     /// Why they end where they do.

@@ -12,8 +12,8 @@ use super::loops::{Look, LoopWait};
 use super::places::Places;
 use super::{RawSample, RawStack, RawState, RawWindow, SubjectNames};
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, LengthCounts, LengthEstimate, Loss, LossReason, ProcessId, PythonEnding, PythonFrame,
-    Subject, Task, TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason, Waker,
+    AsyncEntry, Ending, ImageId, JavaFrame, LengthCounts, LengthEstimate, Loss, LossReason, ProcessId, PythonEnding,
+    PythonFrame, Subject, Task, TaskTotals, ThreadId, TimeRange, WaitClass, WaitPeriods, WaitReason, Waker,
 };
 use crate::wire::{StackEvent, StackKind};
 
@@ -66,6 +66,7 @@ pub(super) struct BorrowedStack<'a> {
     pub(super) user: &'a [u64],
     pub(super) has_gap: bool,
     pub(super) ending: Ending,
+    pub(super) java: &'a [JavaFrame],
     pub(super) python: &'a [PythonFrame],
     pub(super) python_ending: PythonEnding,
     pub(super) tasks: &'a [AsyncEntry],
@@ -85,6 +86,7 @@ impl<'a> BorrowedStack<'a> {
             user: event.user.addresses,
             has_gap: event.user.has_gap,
             ending: event.user.ending,
+            java: event.java,
             python: event.python,
             python_ending: event.python_ending,
             tasks: event.tasks,
@@ -104,6 +106,7 @@ impl<'a> BorrowedStack<'a> {
             user: &stack.user,
             has_gap: stack.has_gap,
             ending: stack.ending,
+            java: &stack.java,
             python: &stack.python,
             python_ending: stack.python_ending,
             tasks: &stack.tasks,
@@ -123,6 +126,7 @@ impl<'a> BorrowedStack<'a> {
             user: self.user.into(),
             has_gap: self.has_gap,
             ending: self.ending,
+            java: self.java.into(),
             python: self.python.into(),
             python_ending: self.python_ending,
             tasks: self.tasks.into(),
@@ -139,7 +143,8 @@ impl Hash for BorrowedStack<'_> {
     /// Must agree with the derived hash of [`RawStack`].
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.image, self.on_cpu, self.kernel, self.user, self.has_gap, self.ending).hash(state);
-        (self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder, self.collecting).hash(state);
+        (self.java, self.python, self.python_ending, self.tasks, self.task_frames, self.lock_holder, self.collecting)
+            .hash(state);
         (self.code_ns, self.reason).hash(state);
     }
 }
@@ -152,6 +157,7 @@ impl Equivalent<RawStack> for BorrowedStack<'_> {
                 == (key.lock_holder, key.collecting, key.task_frames)
             && (self.code_ns, self.reason) == (key.code_ns, key.reason)
             && *self.tasks == *key.tasks
+            && *self.java == *key.java
             && *self.python == *key.python
             && *self.kernel == *key.kernel
             && *self.user == *key.user
@@ -404,6 +410,7 @@ mod tests {
             user: &[],
             has_gap: false,
             ending: Ending::Complete,
+            java: &[],
             python: &[],
             python_ending: PythonEnding::Complete,
             tasks: &[],

@@ -5,6 +5,7 @@
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
+use profiler_common::hotspot::HotSpot;
 use profiler_common::limits::SHARDS;
 use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::Interpreter;
@@ -21,6 +22,9 @@ pub type Shard = [u32; SHARD_WORDS];
 /// An interpreter as the words its map holds.
 type InterpreterWords = [u64; size_of::<Interpreter>() / 8];
 
+/// The same of a Java virtual machine.
+type HotSpotWords = [u64; size_of::<HotSpot>() / 8];
+
 /// The same of asyncio.
 type AsyncioWords = [u64; size_of::<Asyncio>() / 8];
 
@@ -35,6 +39,7 @@ pub struct CodeMaps {
     rules: Array<MapData, [u64; 3]>,
     interpreters: HashMap<MapData, u32, InterpreterWords>,
     asyncio: HashMap<MapData, u32, AsyncioWords>,
+    hotspots: HashMap<MapData, u32, HotSpotWords>,
     /// The shard written last, which is often written again.
     last: Option<(u32, ShardMap)>,
     /// Takes the place of shards that were given back, so that their memory is freed.
@@ -52,6 +57,7 @@ impl CodeMaps {
             rules: take_map(ebpf, "RULES", Array::try_from)?,
             interpreters: take_map(ebpf, "INTERPRETERS", HashMap::try_from)?,
             asyncio: take_map(ebpf, "ASYNCIO", HashMap::try_from)?,
+            hotspots: take_map(ebpf, "HOTSPOTS", HashMap::try_from)?,
             last: None,
             empty: None,
         })
@@ -108,10 +114,17 @@ impl CodeMaps {
         self.asyncio.insert(space, words, 0).map_err(|error| refused(&error))
     }
 
-    /// Forgets the interpreter in a space, if it has one, and asyncio with it.
-    pub fn remove_interpreter(&mut self, space: u32) {
+    /// Tells of the Java virtual machine in a space.
+    pub fn set_hotspot(&mut self, space: u32, hotspot: &HotSpot) -> Result<(), LoadError> {
+        let words: HotSpotWords = bytemuck::cast(*hotspot);
+        self.hotspots.insert(space, words, 0).map_err(|error| refused(&error))
+    }
+
+    /// Forgets the runtimes in a space, if it has any.
+    pub fn remove_runtimes(&mut self, space: u32) {
         let _ = self.interpreters.remove(&space);
         let _ = self.asyncio.remove(&space);
+        let _ = self.hotspots.remove(&space);
     }
 
     /// Writes a rule.

@@ -62,8 +62,8 @@ pub fn check_host(settings: &SamplingSettings) -> Vec<Check> {
         }
     }
     if checks[0].verdict == Verdict::Good {
-        checks.push(match Kernel::load(settings) {
-            Ok(_) => Check::good("programs", "all BPF programs load and pass the verifier"),
+        checks.push(match Kernel::load(settings).and_then(|(mut kernel, ..)| kernel.walk_java()) {
+            Ok(()) => Check::good("programs", "all BPF programs load and pass the verifier"),
             Err(error) => Check::failed("programs", &error),
         });
     }

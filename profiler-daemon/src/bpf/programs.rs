@@ -39,8 +39,16 @@ impl Walks {
 
     /// Tells the programs that begin a walk which ones go on with it.
     pub(super) fn connect(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
-        for (index, walk) in ["walk", "python", "await"].into_iter().enumerate() {
-            let index = index as u32;
+        self.connect_all(&[(0, "walk"), (1, "python"), (2, "await")], ebpf, features)
+    }
+
+    /// The same of those that go through Java frames.
+    pub(super) fn connect_java(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
+        self.connect_all(&[(3, "java")], ebpf, features)
+    }
+
+    fn connect_all(&mut self, walks: &[(u32, &str)], ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
+        for (index, walk) in walks.iter().copied() {
             let on_cpu: &mut PerfEvent = typed(ebpf, &format!("{walk}_on_cpu"))?;
             set(&mut self.on_cpu, index, on_cpu.fd())?;
             match features.switch_in {
@@ -68,10 +76,28 @@ fn set(
     walks.set(index, program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
 }
 
-/// Loads every program this kernel gets. One that is loaded already stays so.
+/// What the programs that go through Java frames are called. They are loaded when they are needed first.
+const JAVA: &str = "java_";
+
+/// Loads every program this kernel gets, but those for Java frames. One that is loaded already stays so.
 pub(super) fn load_programs(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
+    load_those(|name| !name.starts_with(JAVA), ebpf, features, types)
+}
+
+/// Loads those for Java frames.
+pub(super) fn load_java(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
+    load_those(|name| name.starts_with(JAVA), ebpf, features, types)
+}
+
+fn load_those(
+    is_wanted: impl Fn(&str) -> bool,
+    ebpf: &mut Ebpf,
+    features: &Features,
+    types: &Btf,
+) -> Result<(), LoadError> {
     thread::scope(|scope| {
-        let wanted = ebpf.programs_mut().filter_map(|(name, program)| Some((name, program, hook_of(name, features)?)));
+        let wanted = ebpf.programs_mut().filter(|(name, _)| is_wanted(name));
+        let wanted = wanted.filter_map(|(name, program)| Some((name, program, hook_of(name, features)?)));
         let loading: Vec<_> =
             wanted.map(|(name, program, hook)| scope.spawn(move || check(name, load(program, hook, types)))).collect();
         loading.into_iter().try_for_each(|program| program.join().expect("loading does not panic"))
@@ -84,7 +110,7 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
     let (hook, wanted) = match name {
         "sched_switch" => (Hook::Tracepoint("sched_switch"), exit || probe),
         "sched_switch_both" => (Hook::Tracepoint("sched_switch"), !exit && !probe),
-        "sched_exit" | "walk_sched_exit" | "python_sched_exit" | "await_sched_exit" => {
+        "sched_exit" | "walk_sched_exit" | "python_sched_exit" | "await_sched_exit" | "java_sched_exit" => {
             (Hook::Tracepoint("sched_exit_tp"), exit)
         }
         "sched_waking" => (Hook::Tracepoint("sched_waking"), features.tells_wakers),
@@ -93,10 +119,12 @@ fn hook_of(name: &str, features: &Features) -> Option<Hook> {
         "sched_process_exit" => (Hook::Tracepoint("sched_process_exit"), true),
         "task_rename" => (Hook::Tracepoint("task_rename"), features.has_task_rename),
         "vm_unmapped_area" => (Hook::Tracepoint("vm_unmapped_area"), features.has_unmapped_area),
-        "finish_task_switch" | "walk_finish_task_switch" | "python_finish_task_switch" | "await_finish_task_switch" => {
-            (Hook::Function, probe)
-        }
-        "on_cpu" | "walk_on_cpu" | "python_on_cpu" | "await_on_cpu" => (Hook::Timer, true),
+        "finish_task_switch"
+        | "walk_finish_task_switch"
+        | "python_finish_task_switch"
+        | "await_finish_task_switch"
+        | "java_finish_task_switch" => (Hook::Function, probe),
+        "on_cpu" | "walk_on_cpu" | "python_on_cpu" | "await_on_cpu" | "java_on_cpu" => (Hook::Timer, true),
         "each_task" => (Hook::Tasks, true),
         _ => return None,
     };

@@ -8,6 +8,7 @@ use crate::process::stat::TICK_NS;
 use crate::process::{Executables, Image, ProcessError, World};
 use crate::profile::{ImageId, ProcessId};
 use crate::report::escape_untrusted;
+use crate::runtime::hotspot::{self, HotSpots};
 use crate::runtime::python::{Pythons, Refusal, Version};
 
 /// Looks at a process as the daemon would: its files and, where a language runtime is mapped, what it takes to show its
@@ -19,9 +20,10 @@ pub(super) fn check_target(pid: u32, world: &dyn World) -> Vec<Check> {
     };
     let mut checks = vec![check_process(&image), check_files(&image)];
     checks.extend(Pythons::default().version(&image, world).map(check_python));
-    if image.is_jvm {
-        let advice = format!("start it with -XX:+PreserveFramePointer and run: jcmd {pid} Compiler.perfmap");
-        checks.push(check_perf_map(&image, world, "Java", &advice));
+    match HotSpots::default().version(&image, world) {
+        Some(Ok(version)) => checks.push(good("java", format!("methods and lines of Java {version}"))),
+        Some(Err(refusal)) => checks.extend(check_other_java(&image, &refusal, world)),
+        None => {}
     }
     checks
 }
@@ -67,6 +69,19 @@ fn check_python(found: Result<Version, Refusal>) -> Check {
             advice: "its Python functions are not shown, only the interpreter's own; see docs/python.md".to_owned(),
         },
     }
+}
+
+/// A virtual machine whose frames are not known may have written down what its compiled methods are called.
+fn check_other_java(image: &Image, refusal: &hotspot::Refusal, world: &dyn World) -> [Check; 2] {
+    let pid = image.id.process.pid;
+    let advice = format!("start it with -XX:+PreserveFramePointer and run: jcmd {pid} Compiler.perfmap");
+    let why = Check {
+        name: "java",
+        verdict: Verdict::Degraded,
+        detail: refusal.to_string(),
+        advice: "its Java methods are not shown, but for those a perf map names; see docs/java.md".to_owned(),
+    };
+    [why, check_perf_map(image, world, "Java", &advice)]
 }
 
 fn check_perf_map(image: &Image, world: &dyn World, language: &str, advice: &str) -> Check {
@@ -131,7 +146,9 @@ mod tests {
     fn a_java_program_with_a_perf_map_is_fine() {
         let mut java = java();
         java.files.insert("/tmp/perf-1.map".into(), b"7f00 10 main\n".to_vec());
-        assert!(checks_of(java).iter().all(|check| check.verdict == Verdict::Good));
+        let checks = checks_of(java);
+        let check = checks.iter().find(|check| check.name == "perf map").unwrap();
+        assert_eq!(check.verdict, Verdict::Good);
     }
 
     #[test]

@@ -101,7 +101,13 @@ impl Daemon for Twin {
             exe: Some("/srv/app".to_owned()),
             threads: 1,
             targets: vec![TargetId(1)],
-            unwind: Some(UnwindStatus { executables: 5, ready: 3, building: 1, python: Some(Err(Refusal::PyPy)) }),
+            unwind: Some(UnwindStatus {
+                executables: 5,
+                ready: 3,
+                building: 1,
+                python: Some(Err(Refusal::PyPy)),
+                java: None,
+            }),
         };
         Ok(vec![process(PROFILED, HOSTILE), process(SELECTED, "静か")])
     }

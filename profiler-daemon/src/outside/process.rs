@@ -10,7 +10,7 @@ use crate::aggregate::RawStack;
 use crate::process::image::{read_stat, without_deleted};
 use crate::process::stat::{ProcessCredentials, ProcessStat, TICK_NS};
 use crate::process::thread::{Letter, NotAsleep, Ran};
-use crate::process::{ProcessError, ThreadFile, World};
+use crate::process::{Image, ProcessError, ThreadFile, World};
 use crate::profile::{Doing, ImageId, Lasted, ProcessId, ProcessNow, ThreadNow, WaitClass, WaitNow};
 use crate::wire::Account;
 
@@ -64,14 +64,13 @@ impl Reader {
             }
             self.read_threads(id, &mut threads, &is_open, (until, &subjects), host);
         }
-        let notes = host.registry.image(id).and_then(|image| host.runtimes.python.version(&image, world));
-        let notes = notes.and_then(Result::err).map(|refusal| format!("no Python frames: {refusal}"));
+        let notes = host.registry.image(id).map(|image| missing_frames(&image, host));
         Ok(ProcessNow {
             pid,
             comm: stat.comm,
             executable: world.executable_path(pid).ok().map(without_deleted),
             selected: !before.is_empty(),
-            notes: notes.into_iter().collect(),
+            notes: notes.unwrap_or_default(),
             threads: threads.into_iter().map(|thread| thread.into_now(pid, world)).collect(),
         })
     }
@@ -147,6 +146,14 @@ impl Thread {
         let cpu_ns = Ran::read(pid, self.sought.tid, world).ok().map(|ran| ran.cpu_ns);
         ThreadNow { tid: self.sought.tid, name: self.name, doing: self.doing, cpu_ns, stack: self.place }
     }
+}
+
+/// Why frames of runtimes are not shown.
+fn missing_frames(image: &Image, host: Host<'_>) -> Vec<String> {
+    let python = host.runtimes.python.version(image, host.world).and_then(Result::err);
+    let java = host.runtimes.java.version(image, host.world).and_then(Result::err);
+    let python = python.map(|refusal| format!("no Python frames: {refusal}"));
+    python.into_iter().chain(java.map(|refusal| format!("no Java frames: {refusal}"))).collect()
 }
 
 /// The threads there are, and what the kernel half tells of those.

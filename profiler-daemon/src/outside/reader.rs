@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use profiler_common::hotspot::HotSpot;
 use profiler_common::python::NEXT_STATE;
 
 use super::tables::Tables;
@@ -89,6 +90,7 @@ impl Reader {
         let pid = id.process.pid;
         let asleep: Vec<_> = threads.iter().map(|thread| Asleep::read(pid, thread.tid, host.world)).collect();
         let python = asleep.iter().any(Result::is_ok).then(|| read_python(&image, threads, until, host)).flatten();
+        let hotspot = host.runtimes.java.hotspot(&image, host.world);
         let mut image = image;
         let mut read_one = |(thread, asleep): (&Sought, Result<Asleep, NotAsleep>)| {
             let asleep = match asleep {
@@ -96,28 +98,35 @@ impl Reader {
                 Ok(asleep) => asleep,
                 Err(reason) => return Some(Err(reason)),
             };
-            let walked = self.walk(thread, &asleep, &mut image, host);
+            let walked = self.walk(thread, &asleep, (&mut image, hotspot.as_ref()), host);
             let part = PythonPart::of(thread, python.as_deref(), &image, host.world);
             let code_ns = host.registry.code_ns(id);
             let stack = RawStack { code_ns, ..part.merge(&walked, &image) };
             let is_whole = asleep.is_unchanged(pid, thread.tid, host.world);
             host.runtimes.python.observe(&image, &stack.python, host.world);
+            host.runtimes.java.observe_present(&image, &stack.java, host.world);
             Some(if is_whole { Ok(Sleeper { asleep, stack }) } else { Err(NotAsleep::WentOn) })
         };
         threads.iter().zip(asleep).map(&mut read_one).collect()
     }
 
     /// A library that was loaded since the image was read makes it be read again.
-    fn walk(&mut self, thread: &Sought, asleep: &Asleep, image: &mut Arc<Image>, host: Host<'_>) -> Walked {
+    fn walk(
+        &mut self,
+        thread: &Sought,
+        asleep: &Asleep,
+        (image, hotspot): (&mut Arc<Image>, Option<&HotSpot>),
+        host: Host<'_>,
+    ) -> Walked {
         let kept = thread.told.map(|told| told.kept);
-        let walked = walk((asleep, kept), image, &mut self.tables, host.world);
+        let walked = walk((asleep, kept), (image, hotspot), &mut self.tables, host.world);
         if walked.as_user_stack().ending != Ending::Unmapped {
             return walked;
         }
         match host.registry.refresh(image.id, Instant::now(), host.world) {
             Some(newer) if newer.revision != image.revision => {
                 *image = newer;
-                walk((asleep, kept), image, &mut self.tables, host.world)
+                walk((asleep, kept), (image, hotspot), &mut self.tables, host.world)
             }
             _ => walked,
         }
@@ -164,6 +173,7 @@ impl PythonPart {
             user: user.addresses.into(),
             has_gap: user.has_gap,
             ending: user.ending,
+            java: walked.java().into(),
             python: python.into(),
             python_ending: self.ending,
             tasks: Arc::default(),

@@ -347,6 +347,10 @@ impl Collector {
         let now = Instant::now();
         let is_ready = |target: &mut Preparing| target.done.load(Ordering::Acquire) || target.until <= now;
         let ready: Vec<Preparing> = self.preparing.extract_if(.., is_ready).collect();
+        // Those that are ready are sampled with all their frames from the first stack on.
+        if self.books.unwinding.report.has_java() {
+            warn_on(self.kernel.walk_java());
+        }
         for target in ready {
             let added = self.add_target(target.selector, target.lifetime);
             if added.is_err() {
@@ -623,6 +627,7 @@ impl Books {
             self.shared.runtimes.observe(&image, now, &ProcWorld);
             let python = &self.shared.runtimes.python;
             self.absent.note(image.id, python.observe_present(&image, (event.python, event.tasks), &ProcWorld));
+            self.shared.runtimes.java.observe_present(&image, event.java, &ProcWorld);
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use profiler_common::hotspot::HotSpot;
 use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{ASYNCIO, Interpreter};
 use profiler_common::unwind::code::{self, Space};
@@ -25,6 +26,7 @@ use crate::process::image::read_stat;
 use crate::process::stat::{ProcessStat, TICK_NS};
 use crate::process::{Executable, ExecutableId, Image, Mapping, World};
 use crate::profile::{ImageId, ProcessId};
+use crate::runtime::hotspot;
 use crate::runtime::python::{Refusal, Version};
 use crate::unwind::{MappingMaps, PlaceError, Pool, Spaces, Table, TableKey, TableMaps};
 
@@ -55,6 +57,8 @@ pub struct UnwindStatus {
     pub building: u64,
     /// The version of its Python interpreter, or why that one is not supported; absent if there is none.
     pub python: Option<Result<Version, Refusal>>,
+    /// The release of its Java virtual machine, or why that one is not supported; absent if there is none.
+    pub java: Option<Result<Arc<str>, hotspot::Refusal>>,
 }
 
 /// What others may know of the unwinder.
@@ -62,6 +66,8 @@ pub struct UnwindStatus {
 pub(super) struct UnwindReport {
     processes: Mutex<HashMap<u32, UnwindStatus>>,
     totals: Mutex<UnwindTotals>,
+    /// Whether there was a process with a Java virtual machine.
+    has_java: AtomicBool,
 }
 
 /// What the kernel half's maps of code hold.
@@ -85,6 +91,11 @@ impl UnwindReport {
     /// How far a process is; `None` if its mappings are not known yet.
     pub(super) fn process(&self, pid: u32) -> Option<UnwindStatus> {
         lock(&self.processes).get(&pid).cloned()
+    }
+
+    /// Whether there was a process with a Java virtual machine.
+    pub(super) fn has_java(&self) -> bool {
+        self.has_java.load(Ordering::Acquire)
     }
 
     /// What the maps hold.
@@ -153,8 +164,10 @@ pub(super) trait ProcessMaps: MappingMaps + TableMaps {
     fn set_interpreter(&mut self, space: u32, interpreter: &Interpreter) -> Result<(), LoadError>;
     /// Tells where asyncio keeps its tasks in a space.
     fn set_asyncio(&mut self, space: u32, asyncio: &Asyncio) -> Result<(), LoadError>;
-    /// Forgets the interpreter in a space, if it has one, and asyncio with it.
-    fn remove_interpreter(&mut self, space: u32);
+    /// Tells of the Java virtual machine in a space.
+    fn set_hotspot(&mut self, space: u32, hotspot: &HotSpot) -> Result<(), LoadError>;
+    /// Forgets the runtimes in a space, if it has any.
+    fn remove_runtimes(&mut self, space: u32);
 }
 
 impl ProcessMaps for CodeMaps {
@@ -182,8 +195,12 @@ impl ProcessMaps for CodeMaps {
         Self::set_asyncio(self, space, asyncio)
     }
 
-    fn remove_interpreter(&mut self, space: u32) {
-        Self::remove_interpreter(self, space);
+    fn set_hotspot(&mut self, space: u32, hotspot: &HotSpot) -> Result<(), LoadError> {
+        Self::set_hotspot(self, space, hotspot)
+    }
+
+    fn remove_runtimes(&mut self, space: u32) {
+        Self::remove_runtimes(self, space);
     }
 }
 
@@ -325,7 +342,7 @@ impl<M: ProcessMaps> Unwinder<M> {
         let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
             Some(space) if self.spaces.mappings(space.space) == wanted => self.renew_space(space, image),
             Some(space) if self.owners.get(&space.space) == Some(&pid) => {
-                self.tell_interpreter(space.space, image);
+                self.tell_runtimes(space.space, image);
                 let updated = self.spaces.update(space.space, &wanted, &mut self.maps);
                 self.renew_space(space, image).and(updated)
             }
@@ -353,7 +370,7 @@ impl<M: ProcessMaps> Unwinder<M> {
     fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), LoadError> {
         let (id, number) = (image.id, self.spaces.create());
         self.owners.insert(number, id.process.pid);
-        self.tell_interpreter(number, image);
+        self.tell_runtimes(number, image);
         let filled = self.spaces.update(number, wanted, &mut self.maps);
         let start_ticks = id.process.start_ns / TICK_NS;
         let read_ns = image.read_from_ns;
@@ -363,7 +380,17 @@ impl<M: ProcessMaps> Unwinder<M> {
         filled
     }
 
-    /// Tells the kernel half of the Python interpreter in a space, if there is one.
+    /// Tells the kernel half of the runtimes in a space whose frames it walks.
+    fn tell_runtimes(&mut self, space: u32, image: &Image) {
+        if let Some(hotspot) = self.shared.runtimes.java.hotspot(image, self.world.as_ref()) {
+            self.report.has_java.store(true, Ordering::Release);
+            if let Err(error) = self.maps.set_hotspot(space, &hotspot) {
+                tracing::warn!("{error}; Java frames of pid {} are not told", image.id.process.pid);
+            }
+        }
+        self.tell_interpreter(space, image);
+    }
+
     fn tell_interpreter(&mut self, space: u32, image: &Image) {
         let (pythons, world) = (&self.shared.runtimes.python, self.world.as_ref());
         let Some(interpreter) = pythons.interpreter(image, world) else { return };
@@ -404,8 +431,24 @@ impl<M: ProcessMaps> Unwinder<M> {
         }
     }
 
+    /// What lies where; a code heap of a virtual machine lies in all the addresses reserved for it.
     fn mappings_of(&self, image: &Image) -> Vec<code::Mapping> {
-        image.code().map(|(mapping, executable)| self.mapping_of(mapping, executable)).collect()
+        let mapped = image.code().map(|(mapping, executable)| self.mapping_of(mapping, executable));
+        let Some(hotspot) = self.shared.runtimes.java.hotspot(image, self.world.as_ref()) else {
+            return mapped.collect();
+        };
+        let heaps = hotspot.heaps.iter().filter(|heap| heap.start < heap.end);
+        let is_outside =
+            |mapping: &code::Mapping| heaps.clone().all(|heap| mapping.end <= heap.start || heap.end <= mapping.start);
+        let generated = heaps.clone().map(|heap| code::Mapping {
+            start: heap.start,
+            end: heap.end,
+            kind: code::GENERATED,
+            ..code::Mapping::default()
+        });
+        let mut mappings: Vec<_> = mapped.filter(is_outside).chain(generated).collect();
+        mappings.sort_by_key(|mapping| mapping.start);
+        mappings
     }
 
     fn mapping_of(&self, mapping: &Mapping, executable: Option<&Arc<Executable>>) -> code::Mapping {
@@ -508,7 +551,7 @@ impl<M: ProcessMaps> Unwinder<M> {
             self.spaces.numbers().into_iter().filter(|number| !in_use.contains(number)).collect();
         for number in absent.intersection(&self.absent) {
             self.spaces.remove(*number, &mut self.maps);
-            self.maps.remove_interpreter(*number);
+            self.maps.remove_runtimes(*number);
             self.owners.remove(number);
         }
         self.absent = absent;
@@ -548,7 +591,8 @@ impl<M: ProcessMaps> Unwinder<M> {
     fn report_process(&self, pid: u32) {
         let Some(image) = self.images.find(pid) else { return };
         let python = self.shared.runtimes.python.version(image, self.world.as_ref());
-        let mut status = UnwindStatus { python, ..UnwindStatus::default() };
+        let java = self.shared.runtimes.java.version(image, self.world.as_ref());
+        let mut status = UnwindStatus { python, java, ..UnwindStatus::default() };
         let ids: HashSet<ExecutableId> =
             image.code().filter_map(|(_, executable)| executable.map(|executable| executable.id)).collect();
         for id in ids {

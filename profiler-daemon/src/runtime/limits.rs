@@ -16,11 +16,11 @@ pub const NAME_BYTES: usize = 1024;
 /// shows as native frames.
 pub const PYTHON_IMAGES: usize = 4096;
 /// Segments of an executable in memory; one with more has no names.
-pub const PYTHON_SEGMENTS: usize = 256;
+pub const IMAGE_SEGMENTS: usize = 256;
 /// Bytes read of an executable's dynamic section; real ones have less than a thousand, and what lies beyond is not known.
-pub const PYTHON_DYNAMIC_BYTES: usize = 16 << 10;
+pub const IMAGE_DYNAMIC_BYTES: usize = 16 << 10;
 /// Symbols compared in one chain of a hash table; beyond that a name counts as absent.
-pub const PYTHON_SYMBOL_CHAIN: usize = 4096;
+pub const IMAGE_SYMBOL_CHAIN: usize = 4096;
 /// Looks at whether an interpreter's lists make sense; they may be in the middle of a change. Then it is refused.
 pub const PYTHON_CHECKS: usize = 4;
 /// Characters kept of a Python function's name; a longer one is cut. The longest of the standard library has 86.
@@ -72,3 +72,41 @@ pub const PYTHON_PROCESSES: usize = 4096;
 
 /// How long code objects of one stack are read. Those there is no time for are read with the next new stack they are on.
 pub const PYTHON_READ_TIME: Duration = Duration::from_millis(5);
+
+/// Program images that were asked for a Java virtual machine. Beyond it those not used for the longest time are asked again.
+pub const HOTSPOT_PROCESSES: usize = 4096;
+/// Executables of one process named like a Java virtual machine that are asked; further ones are not.
+pub const HOTSPOT_EXECUTABLES: usize = 4;
+/// Rows of a table in which a virtual machine describes itself; one with more is refused. Real ones have less than a thousand.
+pub const HOTSPOT_ROWS: usize = 8192;
+/// The longest row, in bytes; a machine with longer ones is refused. It has 48.
+pub const HOTSPOT_ROW_BYTES: u64 = 256;
+/// Bytes of a name in those tables; a longer one is cut, and then none that is looked for.
+pub const HOTSPOT_WORD_BYTES: usize = 128;
+/// Readings of a process for those tables. A machine whose tables need more is refused; real ones need less than a hundred.
+pub const HOTSPOT_TABLE_READS: usize = 512;
+/// The largest offset of a field, and size of what fields lie in, in bytes; a machine with a larger one is refused. Real ones
+/// are below 500. Of those the kernel half reads of a blob, none may lie beyond what it reads.
+pub const HOTSPOT_FIELD_OFFSET: u32 = 1024;
+/// The largest entry of the table of places of a compiled method, in bytes; a machine with larger ones is refused. It has 16.
+pub const HOTSPOT_PLACE_BYTES: u32 = 64;
+/// Places read of a compiled method at once; a longer table is halved until the rest is shorter.
+pub const HOTSPOT_PLACES_READ: u64 = 1024;
+/// Methods inlined into each other at one instruction; of more only the outermost is told. The compilers stop at 15 unless told
+/// otherwise.
+pub const HOTSPOT_INLINED: usize = 64;
+/// Bytes of the table in which a compiled method's scopes name others, where its end is not told: what is beyond is not believed.
+pub const HOTSPOT_METADATA_BYTES: u64 = 64 << 10;
+/// Steps from a segment of a code heap to the one in which its blob begins; beyond them nothing is known of it. One step goes
+/// over 254 segments at the most, and up to nine were seen.
+pub const HOTSPOT_SEGMENT_STEPS: usize = 4096;
+/// Bytes kept of the name of a blob; a longer one is cut.
+pub const HOTSPOT_BLOB_NAME_BYTES: usize = 64;
+/// Bytes kept of a name of Java; a longer one is cut.
+pub const HOTSPOT_SYMBOL_BYTES: u64 = 1024;
+/// Bytes searched for the end of a table of lines; of a method with a longer one no lines are known.
+pub const HOTSPOT_LINE_TABLE_BYTES: u64 = 128 << 10;
+/// Memory for what frames of all virtual machines stand for. Beyond it that of the process that needs more is read again.
+pub const HOTSPOT_NAME_BYTES: usize = 128 << 20;
+/// How long frames of one stack are read. Those there is no time for are read with the next new stack they are on.
+pub const HOTSPOT_READ_TIME: Duration = Duration::from_millis(5);

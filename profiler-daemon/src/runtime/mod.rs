@@ -1,5 +1,5 @@
 //! Language runtimes, one folder each. Those that name generated code by its address have a row in [`RUNTIMES`]; the frames
-//! of Python are found by the kernel half, and named by [`python::Pythons`]. What their threads wait for is told by [`waits`].
+//! of Python and Java are found by the kernel half, and named by [`python::Pythons`] and [`hotspot::HotSpots`]. What their threads wait for is told by [`waits`].
 //!
 //! The contract. A runtime names addresses that no executable names: code made at run time. Three lifetimes meet here.
 //! - Per daemon: the [`Runtime`] itself, which holds no state of any process.
@@ -11,7 +11,10 @@
 //! stacks calls [`Runtimes::resolve`]. Nothing a process offers may make either of them wait, grow without bound or open
 //! anything but a regular file of that process.
 
+pub mod hotspot;
+pub mod image;
 pub mod limits;
+pub mod memory;
 pub mod perf_map;
 pub mod python;
 pub mod waits;
@@ -20,6 +23,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use self::hotspot::HotSpots;
 use self::python::Pythons;
 use crate::process::{Address, Image, RecentMap, World};
 use crate::profile::{FrameKind, ImageId};
@@ -63,6 +67,8 @@ pub struct ManagedFrame {
 pub struct Runtimes {
     /// Python interpreters, whose frames are found by the kernel half and not by address.
     pub python: Pythons,
+    /// Java virtual machines, of whose frames the same is true.
+    pub java: HotSpots,
     attached: Mutex<RecentMap<ImageId, Arc<Mutex<Attached>>>>,
 }
 
@@ -77,7 +83,11 @@ impl fmt::Debug for Runtimes {
 
 impl Default for Runtimes {
     fn default() -> Self {
-        Self { python: Pythons::default(), attached: Mutex::new(RecentMap::new(limits::IMAGES)) }
+        Self {
+            python: Pythons::default(),
+            java: HotSpots::default(),
+            attached: Mutex::new(RecentMap::new(limits::IMAGES)),
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn user_stack(image: ImageId, user: &[u64]) -> RawStack {
         kernel: Arc::default(),
         user: user.into(),
         has_gap: false,
+        java: [].into(),
         python: [].into(),
         python_ending: PythonEnding::NoInterpreter,
         tasks: Arc::default(),

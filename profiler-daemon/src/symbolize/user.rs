@@ -13,13 +13,17 @@ use super::tasks::TaskNames;
 use crate::aggregate::RawStack;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Image, Mapping, MappingKind, Readings, Registry, World};
-use crate::profile::{Activity, AsyncEntry, Frame, FrameKind, ImageId, Name, PythonFrame, Reason};
+use crate::profile::{Activity, AsyncEntry, Frame, FrameKind, ImageId, JavaCode, JavaFrame, Name, PythonFrame, Reason};
+use crate::runtime::hotspot::JavaMethod;
 use crate::runtime::python::PythonFunction;
 use crate::runtime::python::entries::is_entry;
 use crate::runtime::{ManagedFrame, Runtimes};
 
 /// Stands for frames that were not kept.
 const GAP: &str = "[frames left out]";
+
+/// Stands for frames of a virtual thread that are not on the stack of the thread that carries it.
+const FROZEN: &str = "[frozen frames]";
 
 /// Stands for tasks that could not be read.
 const TASKS_CUT: &str = "[tasks cut]";
@@ -43,11 +47,16 @@ impl UserFrames<'_> {
         let readings = self.registry.readings(stack.image);
         let image = readings.as_ref().map(|readings| readings.newest().clone());
         let before = frames.len();
-        let (mut python, mut is_entered) = (PythonPart::of(stack), false);
+        let (mut python, mut java, mut is_entered) = (PythonPart::of(stack), &*stack.java, false);
         for (at, address) in stack.user.iter().enumerate() {
             if at == LEAF_FRAMES && stack.has_gap {
                 frames.push(self.shared.frame(Frame::marker(GAP)));
                 is_entered = false;
+            }
+            if let Some(frame) = take_java(&mut java, at) {
+                self.resolve_java(stack.image, frame, frames);
+                is_entered = false;
+                continue;
             }
             if let Some(run) = python.take(at) {
                 self.resolve_python(stack, run, frames);
@@ -146,6 +155,33 @@ impl UserFrames<'_> {
         self.shared.frame(frame)
     }
 
+    /// The methods of one frame of a virtual machine, inlined ones each with a frame of its own.
+    fn resolve_java(&mut self, image: ImageId, java: &JavaFrame, frames: &mut Vec<Arc<Frame>>) {
+        match self.runtimes.java.resolve(image, java) {
+            Ok(methods) => frames.extend(methods.iter().map(|method| self.named_java(method, java.code))),
+            Err(reason) => frames.push(self.shared.unknown(FrameKind::Jvm, reason, None, java.pc)),
+        }
+        if java.code == JavaCode::Continuation {
+            frames.push(self.shared.frame(Frame::marker(FROZEN)));
+        }
+    }
+
+    fn named_java(&mut self, method: &JavaMethod, code: JavaCode) -> Arc<Frame> {
+        let is_method = !matches!(code, JavaCode::Stub | JavaCode::Entry | JavaCode::Continuation);
+        let frame = Frame {
+            kind: if is_method { FrameKind::Jvm } else { FrameKind::Interpreter },
+            name: Name::Known(self.shared.text(&method.name)),
+            file: method.file.as_deref().map(|file| self.shared.text(file)),
+            line: method.line,
+            module: None,
+            address: method.start,
+            inlined: method.inlined,
+            activity: Activity::Running,
+            source: None,
+        };
+        self.shared.frame(frame)
+    }
+
     /// By the reading that shows where the address lay when code had last been mapped at `code_ns`.
     fn resolve_one(&mut self, known: &Readings, (address, code_ns): (Address, u64), frames: &mut Vec<Arc<Frame>>) {
         if let Some(image) = known.find(address, code_ns) {
@@ -228,6 +264,13 @@ enum Part {
     Collecting,
     /// What called something in Python.
     Caller,
+}
+
+/// The frame of a virtual machine at a place, if there is one, from those that were not shown yet.
+fn take_java<'a>(rest: &mut &'a [JavaFrame], place: usize) -> Option<&'a JavaFrame> {
+    let (first, behind) = rest.split_first().filter(|(first, _)| usize::from(first.place) == place)?;
+    *rest = behind;
+    Some(first)
 }
 
 /// The Python frames of a stack that have not been shown yet.

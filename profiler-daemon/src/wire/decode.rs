@@ -20,7 +20,8 @@ use super::{
     UserStack, WaitInProgress,
 };
 use crate::profile::{
-    Ending, ImageId, ProcessId, PythonEnding, Subject, ThreadId, WaitClass, WaitDetail, WaitReason, Waker,
+    Ending, ImageId, JavaCode, JavaFrame, ProcessId, PythonEnding, Subject, ThreadId, WaitClass, WaitDetail,
+    WaitReason, Waker,
 };
 
 /// Decodes one record of the ring of stacks; `None` if it is malformed. Frames that do not lie in order are put in order
@@ -36,7 +37,7 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
     let user = UserStack {
         ending: decode_ending(header.stop),
         has_gap: header.walked > header.user_frames,
-        ..put_in_order(&header, &addresses[kernel..], stride, &mut room.words)
+        ..put_in_order(&header, &addresses[kernel..], stride, &mut room.words, &mut room.java)
     };
     let (python, tasks) = split_tasks(python);
     place_frames(python, &user, &mut room.python);
@@ -51,6 +52,7 @@ pub fn decode_stack<'a>(bytes: &'a [u8], room: &'a mut Room) -> Option<StackEven
         period_ns: header.period_ns,
         kernel: &addresses[..kernel],
         user,
+        java: &room.java,
         python: &room.python,
         python_thread: (header.python_thread != 0).then_some(header.python_thread),
         collecting: header.flags & FLAG_COLLECTING != 0,
@@ -77,8 +79,15 @@ pub fn decode_python_ending(reason: u8) -> PythonEnding {
 }
 
 /// The frames leaf first. Of a deep stack, the outermost frames are recorded in a circle.
-fn put_in_order<'a>(header: &StackHeader, words: &'a [u64], stride: usize, room: &'a mut Vec<u64>) -> UserStack<'a> {
+fn put_in_order<'a>(
+    header: &StackHeader,
+    words: &'a [u64],
+    stride: usize,
+    room: &'a mut Vec<u64>,
+    java: &mut Vec<JavaFrame>,
+) -> UserStack<'a> {
     let (kept, walked) = (usize::from(header.user_frames), usize::from(header.walked));
+    java.clear();
     if stride == 1 && walked <= kept {
         return UserStack { addresses: words, ..UserStack::default() };
     }
@@ -92,9 +101,26 @@ fn put_in_order<'a>(header: &StackHeader, words: &'a [u64], stride: usize, room:
     room.extend(places.clone().map(|place| words[place * stride]));
     if stride == 2 {
         room.extend(places.map(|place| words[place * stride + 1]));
+        let (addresses, beside) = room.split_at_mut(kept);
+        split_java(addresses, beside, java);
     }
     let (addresses, stack_pointers) = room.split_at(kept);
     UserStack { addresses, stack_pointers, ..UserStack::default() }
+}
+
+/// Takes frames of a virtual machine from among the others: what lies beside their addresses is no stack pointer. They get that of
+/// the frame before, so that stack pointers stay in order.
+fn split_java(addresses: &[u64], beside: &mut [u64], java: &mut Vec<JavaFrame>) {
+    let mut stack_pointer = 0;
+    for (place, (pc, beside)) in addresses.iter().zip(beside).enumerate() {
+        match JavaCode::unpack(*beside) {
+            Some(code) => {
+                java.push(JavaFrame { place: place as u16, pc: *pc, code });
+                *beside = stack_pointer;
+            }
+            None => stack_pointer = *beside,
+        }
+    }
 }
 
 /// Why a walk of a user stack ended, by its number.

@@ -4,7 +4,7 @@ use profiler_common::record::Totals;
 use profiler_common::wait_lengths::Lengths;
 
 use crate::profile::{
-    AsyncEntry, Ending, ImageId, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass, WaitReason,
+    AsyncEntry, Ending, ImageId, JavaFrame, ProcessId, PythonEnding, PythonFrame, ThreadId, WaitClass, WaitReason,
 };
 
 /// One captured stack. The addresses are borrowed from the ring.
@@ -28,6 +28,8 @@ pub struct StackEvent<'a> {
     pub kernel: &'a [u64],
     /// The user part.
     pub user: UserStack<'a>,
+    /// Those of the user addresses whose code a Java virtual machine made, leaf first.
+    pub java: &'a [JavaFrame],
     /// The Python frames, leaf first.
     pub python: &'a [PythonFrame],
     /// Why they end where they do.
@@ -52,6 +54,7 @@ pub struct StackEvent<'a> {
 #[derive(Debug, Default)]
 pub struct Room {
     pub(super) words: Vec<u64>,
+    pub(super) java: Vec<JavaFrame>,
     pub(super) python: Vec<PythonFrame>,
     pub(super) tasks: Vec<AsyncEntry>,
 }

@@ -18,7 +18,6 @@ use crate::report::escape_untrusted;
 use crate::report::span::rfc3339;
 use crate::report::table::Table;
 use crate::report::wait_period::WaitPeriod;
-use crate::runtime::python::{Refusal, Version};
 
 /// What the daemon is and does
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", params(FormatParams), responses(
@@ -223,20 +222,22 @@ struct ProcessRow {
     /// How far the walking of its user stacks is prepared; absent where that has not begun.
     unwind: Option<UnwindRow>,
     /// Its Python interpreter; absent if it has none.
-    python: Option<PythonRow>,
+    python: Option<RuntimeRow>,
+    /// Its Java virtual machine; absent if it has none, or none that has begun to run.
+    java: Option<RuntimeRow>,
 }
 
-/// The Python interpreter of a process.
+/// The language runtime of a process.
 #[derive(Serialize, ToSchema)]
-struct PythonRow {
-    /// The version; absent if the interpreter is not supported.
+struct RuntimeRow {
+    /// The version; absent if the runtime is not supported.
     version: Option<String>,
     /// Why its frames are not shown; absent if they are.
     refused: Option<String>,
 }
 
-impl From<Result<Version, Refusal>> for PythonRow {
-    fn from(found: Result<Version, Refusal>) -> Self {
+impl<V: ToString, R: ToString> From<Result<V, R>> for RuntimeRow {
+    fn from(found: Result<V, R>) -> Self {
         match found {
             Ok(version) => Self { version: Some(version.to_string()), refused: None },
             Err(refusal) => Self { version: None, refused: Some(refusal.to_string()) },
@@ -244,7 +245,7 @@ impl From<Result<Version, Refusal>> for PythonRow {
     }
 }
 
-impl PythonRow {
+impl RuntimeRow {
     fn to_text(&self) -> &str {
         self.version.as_deref().or(self.refused.as_deref()).unwrap_or_default()
     }
@@ -284,7 +285,8 @@ impl From<Vec<ProcessStatus>> for ProcessesAnswer {
             exe: process.exe,
             threads: process.threads,
             targets: process.targets.iter().map(|id| id.0).collect(),
-            python: process.unwind.as_ref().and_then(|status| status.python).map(PythonRow::from),
+            python: process.unwind.as_ref().and_then(|status| status.python).map(RuntimeRow::from),
+            java: process.unwind.as_ref().and_then(|status| status.java.clone()).map(RuntimeRow::from),
             unwind: process.unwind.map(UnwindRow::from),
         };
         Self { processes: processes.into_iter().map(row).collect() }
@@ -303,13 +305,14 @@ impl ProcessesAnswer {
                 process.threads.to_string(),
                 targets.join(","),
                 process.unwind.as_ref().map_or_else(|| "-".to_owned(), UnwindRow::to_text),
-                process.python.as_ref().map_or("-", PythonRow::to_text).to_owned(),
+                process.python.as_ref().map_or("-", RuntimeRow::to_text).to_owned(),
+                escape_untrusted(process.java.as_ref().map_or("-", RuntimeRow::to_text)).into_owned(),
                 escape_untrusted(&process.comm).into_owned(),
                 escape_untrusted(process.exe.as_deref().unwrap_or("-")).into_owned(),
             ]
         };
         let mut table = Table::default().right("PID").right("THREADS");
-        for title in ["TARGETS", "UNWINDING", "PYTHON", "COMM", "EXE"] {
+        for title in ["TARGETS", "UNWINDING", "PYTHON", "JAVA", "COMM", "EXE"] {
             table = table.left(title);
         }
         self.processes.iter().for_each(|process| table.row(row(process)));

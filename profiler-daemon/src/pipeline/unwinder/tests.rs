@@ -92,7 +92,11 @@ impl ProcessMaps for FixtureMaps {
         if self.is_full { Err(LoadError::Unavailable("room")) } else { Ok(()) }
     }
 
-    fn remove_interpreter(&mut self, space: u32) {
+    fn set_hotspot(&mut self, _: u32, _: &HotSpot) -> Result<(), LoadError> {
+        Ok(())
+    }
+
+    fn remove_runtimes(&mut self, space: u32) {
         self.interpreters.remove(&space);
     }
 }

@@ -8,10 +8,10 @@ use profiler_common::python::interpreter::{CODE_BYTES, CODE_WORDS, half, word};
 use super::detect::Python;
 use super::layout::{Instructions, Layout};
 use super::line_table;
-use super::memory::ProcessMemory;
 use super::text;
 use super::version::Version;
 use crate::runtime::limits;
+use crate::runtime::memory::ProcessMemory;
 
 /// Bytes of a code unit from 3.11 on.
 const UNIT: u64 = 2;

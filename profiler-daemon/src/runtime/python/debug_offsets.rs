@@ -10,10 +10,10 @@ use profiler_common::python::asyncio::Asyncio;
 use profiler_common::python::interpreter::{CODE_BYTES, FRAME_BYTES, Interpreter, SHIMS};
 
 use super::layout::{self, Instructions, Layout, Place, TextLayout};
-use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::version::Version;
 use crate::process::elf::{u32_at, u64_at};
+use crate::runtime::memory::ProcessMemory;
 
 /// The byte of a coroutine that awaits something: -1, or from 3.15 on 2.
 const AWAITS_3_14: u32 = 0xff;

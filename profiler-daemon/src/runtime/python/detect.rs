@@ -12,14 +12,14 @@ use profiler_common::python::interpreter::{
 };
 
 use super::debug_offsets;
-use super::image::{Header, LoadedImage, Symbol};
 use super::layout::{self, Layout, Place};
-use super::memory::ProcessMemory;
 use super::refusal::Refusal;
 use super::version::Version;
 use crate::process::image::is_python_file;
 use crate::process::{Address, Mapping, Mappings, World};
+use crate::runtime::image::{Header, LoadedImage, Symbol};
 use crate::runtime::limits;
+use crate::runtime::memory::ProcessMemory;
 
 /// The minor version from which on interpreters publish their layout.
 const PUBLISHED_FROM: u8 = 13;

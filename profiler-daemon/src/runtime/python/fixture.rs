@@ -9,7 +9,7 @@ use super::fuzzing::MEMORY_AT;
 use super::{Detected, detect};
 
 /// The pid of the process that has the memory.
-pub(super) const PID: u32 = 7;
+pub(in crate::runtime) const PID: u32 = 7;
 /// Where `Py_Version` is.
 const NUMBER: u64 = 0x800;
 /// Where `PyCode_Type` is.
@@ -24,21 +24,21 @@ const BYTES: usize = 0x3000;
 
 /// Which hash table the executable has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hashes {
+pub(in crate::runtime) enum Hashes {
     Gnu,
     SystemV,
 }
 
 /// An executable in memory; offsets count from where it is mapped.
 #[derive(Debug, Clone)]
-pub(super) struct MadeUp {
-    pub(super) bytes: Vec<u8>,
-    pub(super) file: &'static str,
+pub(in crate::runtime) struct MadeUp {
+    pub(in crate::runtime) bytes: Vec<u8>,
+    pub(in crate::runtime) file: &'static str,
 }
 
 impl MadeUp {
     /// An executable that exports these symbols: name, offset, size.
-    pub(super) fn exporting(symbols: &[(&str, u64, u64)], hashes: Hashes) -> Self {
+    pub(in crate::runtime) fn exporting(symbols: &[(&str, u64, u64)], hashes: Hashes) -> Self {
         let mut made = Self { bytes: vec![0; BYTES], file: "/usr/bin/python3" };
         made.put(0, b"\x7fELF\x02\x01\x01");
         made.put(18, &62u16.to_le_bytes());
@@ -81,7 +81,7 @@ impl MadeUp {
         let last = symbols.len() as u32;
         let table: Vec<u32> = match hashes {
             Hashes::Gnu => {
-                let hash = |name: &str| super::image::gnu_hash(name) & !1;
+                let hash = |name: &str| crate::runtime::image::gnu_hash(name) & !1;
                 let chain = (1..).zip(symbols).map(|(number, (name, ..))| hash(name) | u32::from(number == last));
                 [1, 1, 1, 6, u32::MAX, u32::MAX, u32::from(last > 0)].into_iter().chain(chain).collect()
             }
@@ -91,27 +91,27 @@ impl MadeUp {
         self.put(HASHES, &bytes);
     }
 
-    pub(super) fn put(&mut self, at: u64, bytes: &[u8]) {
+    pub(in crate::runtime) fn put(&mut self, at: u64, bytes: &[u8]) {
         self.bytes[at as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 
-    pub(super) fn put_words(&mut self, at: u64, words: &[u64]) {
+    pub(in crate::runtime) fn put_words(&mut self, at: u64, words: &[u64]) {
         let bytes: Vec<u8> = words.iter().copied().flat_map(u64::to_le_bytes).collect();
         self.put(at, &bytes);
     }
 
     /// Writes the address of what is at an offset.
-    pub(super) fn put_pointer(&mut self, at: u64, to: u64) {
+    pub(in crate::runtime) fn put_pointer(&mut self, at: u64, to: u64) {
         self.put_words(at, &[MEMORY_AT + to]);
     }
 
     /// A process that maps it.
-    pub(super) fn world(&self) -> FixtureWorld {
+    pub(in crate::runtime) fn world(&self) -> FixtureWorld {
         self.world_without(&[])
     }
 
     /// The same, where what begins in these ranges of offsets has to be waited for.
-    pub(super) fn world_without(&self, absent: &[Range<u64>]) -> FixtureWorld {
+    pub(in crate::runtime) fn world_without(&self, absent: &[Range<u64>]) -> FixtureWorld {
         let absent = absent.iter().map(|range| MEMORY_AT + range.start..MEMORY_AT + range.end).collect();
         let (world, end) = (FixtureWorld::default(), MEMORY_AT + self.bytes.len() as u64);
         let maps = format!("{MEMORY_AT:x}-{end:x} r-xp 0 fe:00 1 {}\n", self.file);

@@ -8,13 +8,14 @@ use super::code::CodeObject;
 use super::line_table::line_at;
 use super::pending::{TaskLists, read_pending};
 use super::version::{NEWEST_MINOR, OLDEST_MINOR, Version};
-use super::{ProcessMemory, Python, detect, threads};
+use super::{Python, detect, threads};
 use crate::process::Mappings;
 use crate::process::fixture::{FixtureProcess, FixtureWorld};
 use crate::runtime::limits;
+use crate::runtime::memory::ProcessMemory;
 
 /// Where the fuzzed memory lies, which is also where an executable is mapped.
-pub(super) const MEMORY_AT: u64 = 0x40_0000;
+pub(in crate::runtime) const MEMORY_AT: u64 = 0x40_0000;
 const PID: u32 = 7;
 
 /// Looks up lines in a table of any bytes, by the rules of every version.

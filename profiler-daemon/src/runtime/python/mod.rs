@@ -14,15 +14,13 @@ mod debug_offsets;
 pub mod detect;
 pub mod entries;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-pub mod image;
 pub mod layout;
 pub mod line_table;
 #[cfg(test)]
 mod live_tests;
-pub mod memory;
 pub mod pending;
 pub mod processes;
 pub mod refusal;
@@ -35,7 +33,6 @@ pub mod version;
 pub use code::{CodeObject, Unnamed};
 pub use detect::{Detected, Python, detect};
 pub use layout::Layout;
-pub use memory::ProcessMemory;
 pub use processes::{PythonFunction, Pythons};
 pub use refusal::Refusal;
 pub use version::Version;

@@ -12,11 +12,11 @@ use std::time::Instant;
 use profiler_common::python::asyncio::{Asyncio, NAME_BYTES};
 use profiler_common::python::interpreter::{CODE_BYTES, CODE_WORDS, Interpreter};
 
-use super::memory::ProcessMemory;
 use crate::process::elf::{u32_at, u64_at};
 use crate::profile::asyncio::NAME_WORDS;
 use crate::profile::{AsyncEntry, AsyncName, AsyncTask, PythonFrame};
 use crate::runtime::limits;
+use crate::runtime::memory::ProcessMemory;
 
 /// Where one build of asyncio keeps its tasks, as far as only a look from outside needs it; offsets in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

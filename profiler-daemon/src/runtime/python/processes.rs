@@ -15,7 +15,6 @@ use profiler_common::python::interpreter::{ASYNCIO, Interpreter};
 use super::asyncio;
 use super::code::{CallSite, CodeObject, Unnamed};
 use super::detect::{Python, detect};
-use super::memory::ProcessMemory;
 use super::pending::{PendingTasks, TaskLists, Unread, read_pending};
 use super::refusal::Refusal;
 use super::text;
@@ -24,6 +23,7 @@ use super::version::Version;
 use crate::process::{Image, MappedInode, RecentMap, World};
 use crate::profile::{AsyncEntry, AsyncName, ImageId, PythonFrame, Reason, ThreadId};
 use crate::runtime::limits;
+use crate::runtime::memory::ProcessMemory;
 
 /// The interpreters of all processes.
 pub struct Pythons {

@@ -8,9 +8,10 @@ use profiler_common::python::stop;
 use super::fixture::{CODE_TYPE, Hashes, MadeUp, PID, RUNTIME};
 use super::fuzzing::MEMORY_AT;
 use super::layout::Instructions;
-use super::{CodeObject, ProcessMemory, Python, Pythons, Refusal, threads};
+use super::{CodeObject, Python, Pythons, Refusal, threads};
 use crate::process::{Executables, Image};
 use crate::profile::{AsyncEntry, ImageId, ProcessId, PythonFrame, Reason};
+use crate::runtime::memory::ProcessMemory;
 
 const RELEASE_3_11: u32 = 0x030b_02f0;
 

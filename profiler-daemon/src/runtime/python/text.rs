@@ -1,7 +1,7 @@
 //! Strings and bytes of a Python process.
 
 use super::layout::Layout;
-use super::memory::ProcessMemory;
+use crate::runtime::memory::ProcessMemory;
 
 /// The string at an address, cut after `limit` characters. What is no character becomes a replacement character.
 pub fn read_text(address: u64, limit: usize, layout: &Layout, memory: &ProcessMemory<'_>) -> Option<String> {

@@ -11,8 +11,8 @@ use profiler_common::python::walk::Walk;
 use profiler_common::python::{ENTRY_WORDS, stop};
 
 use super::detect::Python;
-use super::memory::ProcessMemory;
 use crate::runtime::limits;
+use crate::runtime::memory::ProcessMemory;
 
 /// The Python part of a thread's stack.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,8 +15,9 @@ use profiler_common::python::interpreter::LOCK_HOLDER;
 use profiler_common::python::stop;
 
 use super::threads::{ThreadFrames, read_threads};
-use super::{CodeObject, ProcessMemory, Python, Refusal, detect};
+use super::{CodeObject, Python, Refusal, detect};
 use crate::process::{Mappings, ProcFile, ProcWorld, World};
+use crate::runtime::memory::ProcessMemory;
 
 const PARKED: &str = include_str!("parked.py");
 const BUSY: &str = include_str!("busy.py");

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::time::Instant;
 
-use profiler_common::python;
+use profiler_common::memory::Memory;
 
 use crate::process::elf::{u32_at, u64_at};
 use crate::process::{PresentMemory, World};
@@ -107,7 +107,7 @@ impl Until {
     }
 }
 
-impl python::Memory for &ProcessMemory<'_> {
+impl Memory for &ProcessMemory<'_> {
     fn read_word(&mut self, address: u64) -> Option<u64> {
         self.read_u64(address)
     }
@@ -124,7 +124,6 @@ mod tests {
 
     use super::*;
     use crate::process::fixture::{FixtureProcess, FixtureWorld};
-    use profiler_common::python::Memory;
 
     #[test]
     fn values_are_read_where_there_is_memory_and_nowhere_else() {

@@ -82,7 +82,7 @@ impl Header {
 impl LoadedImage {
     fn read(address: u64, header: &[u8], memory: &ProcessMemory<'_>) -> Option<Self> {
         let count = usize::from(u16::from_le_bytes([header[56], header[57]]));
-        if count > limits::PYTHON_SEGMENTS {
+        if count > limits::IMAGE_SEGMENTS {
             return None;
         }
         let table = memory.read_bytes(address.wrapping_add(u64_at(header, 32)), count * SEGMENT_BYTES)?;
@@ -90,7 +90,7 @@ impl LoadedImage {
         let first = segments.clone().find(|segment| u32_at(segment, 0) == SEGMENT_LOAD)?;
         let bias = address.wrapping_sub(u64_at(first, 16).wrapping_sub(u64_at(first, 8)));
         let dynamic = segments.find(|segment| u32_at(segment, 0) == SEGMENT_DYNAMIC)?;
-        let length = u64_at(dynamic, 40).min(limits::PYTHON_DYNAMIC_BYTES as u64) as usize;
+        let length = u64_at(dynamic, 40).min(limits::IMAGE_DYNAMIC_BYTES as u64) as usize;
         let entries = memory.read_bytes(bias.wrapping_add(u64_at(dynamic, 16)), length)?;
         Self::from_dynamic(bias, &entries, memory)
     }
@@ -122,7 +122,7 @@ impl LoadedImage {
             return None;
         }
         let chain = table.first_of(hash, memory)?..=u32::MAX;
-        for number in chain.take(limits::PYTHON_SYMBOL_CHAIN) {
+        for number in chain.take(limits::IMAGE_SYMBOL_CHAIN) {
             let found = table.hash_of(number, memory)?;
             if found | 1 == hash | 1
                 && let Some(symbol) = self.read_symbol(number, name, memory)
@@ -140,7 +140,7 @@ impl LoadedImage {
         let buckets = memory.read_u32(table)?;
         let word = |index: u64| memory.read_u32(table.wrapping_add(8).wrapping_add(4 * index));
         let mut number = word(u64::from(system_v_hash(name).checked_rem(buckets)?))?;
-        for _ in 0..limits::PYTHON_SYMBOL_CHAIN {
+        for _ in 0..limits::IMAGE_SYMBOL_CHAIN {
             if number == 0 {
                 return None;
             }
