@@ -1,10 +1,18 @@
-//! A JDK for the live tests: `java`, `javac` and `jcmd` in one folder.
-use crate::apt;
+//! Java for the live tests: a JDK of this machine (`java`, `javac` and `jcmd` in one folder), and virtual machines of many
+//! releases in a root of their own.
 use crate::command::{Command, find_program, is_executable};
+use crate::{apt, root};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 const OLDEST: u32 = 17;
+
+/// Releases of which the tests profile a virtual machine: all that have long-term support and are still mended, and the newest.
+const RELEASES: [u32; 6] = [8, 11, 17, 21, 25, 26];
+/// What has all of them.
+const SUITE: &str = "sid";
+/// The root that holds them.
+const ROOT: &str = "java";
 
 /// The home folder of a JDK new enough: `JAVA_HOME`, the one on `PATH`, or one under `/usr/lib/jvm`.
 pub(crate) fn find() -> Option<PathBuf> {
@@ -19,6 +27,20 @@ pub(crate) fn install() -> Result<()> {
     let offered = ["openjdk-17-jdk-headless", "openjdk-21-jdk-headless", "openjdk-25-jdk-headless"];
     let package = apt::first_offered(&offered).context("the machine's package sources offer no JDK 17 or newer")?;
     apt::install(&[package])
+}
+
+/// Where the virtual machines are, once all of them are there.
+pub(crate) fn find_releases() -> Option<String> {
+    let folder = root::folder().join(ROOT);
+    let program = |release| folder.join(format!("usr/lib/jvm/java-{release}-openjdk-amd64/bin/java"));
+    RELEASES.iter().all(|release| program(release).exists()).then(|| folder.display().to_string())
+}
+
+/// Unpacks the virtual machines into one root.
+pub(crate) fn install_releases() -> Result<()> {
+    root::install_keyring()?;
+    let packages = RELEASES.map(|release| format!("openjdk-{release}-jre-headless"));
+    root::unpack(ROOT, SUITE, "amd64", &packages.each_ref().map(String::as_str))
 }
 
 fn installed() -> Vec<PathBuf> {

@@ -12,6 +12,7 @@ mod need;
 mod python;
 mod qemu;
 mod repository;
+mod root;
 mod verbs;
 mod vm;
 

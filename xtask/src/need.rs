@@ -110,6 +110,13 @@ pub(crate) const NEEDS: &[Need] = &[
         elsewhere: "install a JDK 17 or newer with java, javac and jcmd, and name its folder in JAVA_HOME",
     },
     Need {
+        name: "Debian's Java virtual machines 8, 11, 17, 21, 25 and 26, in a root of their own",
+        rings: &[Ring::Live],
+        find: jdk::find_releases,
+        install: jdk::install_releases,
+        elsewhere: "run this on Debian or Ubuntu, where apt-get and dpkg-deb can unpack them",
+    },
+    Need {
         name: "C++ compiler",
         rings: &[Ring::Live, Ring::Fuzz],
         find: || find_shown("g++"),

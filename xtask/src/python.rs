@@ -1,11 +1,8 @@
 //! Debian's Pythons for the tests: those of each suite unpacked into a root of its own under the target folder.
 //!
-//! Programs in a root run by `chroot`; nothing of them is installed on this machine. Versions that no suite has, the tests
-//! find where somebody built them.
-use crate::archive::Archive;
-use crate::{apt, repository};
-use anyhow::{Context, Result};
-use std::fs;
+//! Versions that no suite has, the tests find where somebody built them.
+use crate::root;
+use anyhow::Result;
 use std::path::PathBuf;
 
 /// Pythons of one suite.
@@ -41,17 +38,13 @@ const ROOTS: [Root; 6] = [
 
 /// Where the roots are, once all of them are complete.
 pub(crate) fn find() -> Option<String> {
-    ROOTS.iter().all(Root::is_complete).then(|| folder().display().to_string())
+    ROOTS.iter().all(Root::is_complete).then(|| root::folder().display().to_string())
 }
 
 /// Unpacks the roots that are not complete.
 pub(crate) fn install() -> Result<()> {
-    apt::install(&["debian-archive-keyring"])?;
+    root::install_keyring()?;
     ROOTS.iter().filter(|root| !root.is_complete()).try_for_each(Root::unpack)
-}
-
-fn folder() -> PathBuf {
-    repository::target_dir().join("test-roots")
 }
 
 impl Root {
@@ -60,7 +53,7 @@ impl Root {
     }
 
     fn path(&self) -> PathBuf {
-        folder().join(self.name)
+        root::folder().join(self.name)
     }
 
     fn is_complete(&self) -> bool {
@@ -79,18 +72,10 @@ impl Root {
         pythons.chain(self.more.iter().map(|&name| name.to_owned())).collect()
     }
 
-    /// The root appears whole, in place of an older one.
     fn unpack(&self) -> Result<()> {
-        let (path, fresh) = (self.path(), folder().join(format!("{}.new", self.name)));
-        let _ = fs::remove_dir_all(&fresh);
         let packages = self.packages();
         let names: Vec<_> = packages.iter().map(String::as_str).collect();
-        let downloads = folder().join(format!("{}.archive", self.name));
-        Archive::open(self.suite, self.architecture, &downloads)?.unpack_root(&names, &fresh)?;
-        for old in [&path, &downloads] {
-            let _ = fs::remove_dir_all(old);
-        }
-        fs::rename(&fresh, &path).with_context(|| format!("failed to place `{}`", path.display()))
+        root::unpack(self.name, self.suite, self.architecture, &names)
     }
 }
 
