@@ -1,9 +1,9 @@
 //! Programs of a JVM: the JDK's tools, and the compiled classes of `workloads/`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::host;
 use crate::workload::{scratch, sources};
@@ -16,8 +16,18 @@ pub fn jdk_tool(name: &str) -> PathBuf {
 
 /// The folder of a source file's classes; `None` after saying why where there is no compiler.
 pub fn compile_java(source: &str) -> Result<Option<PathBuf>> {
+    compile(source, &[])
+}
+
+/// The same for virtual machines from Java 8 on.
+pub fn compile_java8(source: &str) -> Result<Option<PathBuf>> {
+    compile(source, &["--release", "8", "-Xlint:-options"])
+}
+
+fn compile(source: &str, options: &[&str]) -> Result<Option<PathBuf>> {
     let classes = scratch()?.join("java");
-    match Command::new(jdk_tool("javac")).arg("-d").arg(&classes).arg(sources().join(source)).status() {
+    let mut compiler = Command::new(jdk_tool("javac"));
+    match compiler.args(options).arg("-d").arg(&classes).arg(sources().join(source)).status() {
         Ok(status) => {
             ensure!(status.success(), "javac failed on `{source}`");
             Ok(Some(classes))
@@ -27,13 +37,4 @@ pub fn compile_java(source: &str) -> Result<Option<PathBuf>> {
             Ok(None)
         }
     }
-}
-
-/// Has a JVM write the map of its compiled methods, as they are at this moment.
-pub fn write_java_map(pid: u32) -> Result<()> {
-    let status =
-        Command::new(jdk_tool("jcmd")).args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status();
-    ensure!(status.context("failed to run jcmd")?.success(), "jcmd could not write the map");
-    ensure!(Path::new(&format!("/tmp/perf-{pid}.map")).exists(), "jcmd wrote no map");
-    Ok(())
 }

@@ -14,6 +14,8 @@ pub mod ground_truth;
 pub mod host;
 pub mod interpreter;
 pub mod java;
+pub mod java_truth;
+pub mod jvm;
 pub mod kernel_books;
 pub mod load;
 pub mod nginx;

@@ -21,10 +21,12 @@ pub struct Place {
 }
 
 /// All captures of one thread in one state on one stack.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// The thread.
     pub tid: u32,
+    /// Its name.
+    pub thread: String,
     /// `cpu`, `runq`, `wait`, …
     pub state: String,
     /// How many captures; 0 where a marker stands for time without a stack.
@@ -33,6 +35,8 @@ pub struct Sample {
     pub ns: u64,
     /// Leaf first.
     pub frames: Vec<Place>,
+    /// Of each frame, whether it is part of the next one's code.
+    pub inlined: Vec<bool>,
 }
 
 impl Sample {
@@ -84,8 +88,11 @@ impl Reader {
         let value = |at: usize| sample.value.get(at).copied().unwrap_or_default() as u64;
         let tid = self.label(sample, "tid").context("a sample has no thread")?.num as u32;
         let state = self.text(self.label(sample, "state").context("a sample has no state")?.str).to_owned();
-        let frames = sample.location_id.iter().filter_map(|id| self.places.get(id)).flatten().cloned().collect();
-        Ok(Sample { tid, state, count: value(0), ns: value(4), frames })
+        let thread = self.label(sample, "thread").map_or("", |label| self.text(label.str)).to_owned();
+        let locations: Vec<_> = sample.location_id.iter().filter_map(|id| self.places.get(id)).collect();
+        let frames = locations.iter().copied().flatten().cloned().collect();
+        let inlined = locations.iter().flat_map(|places| (1..=places.len()).map(|at| at < places.len())).collect();
+        Ok(Sample { tid, thread, state, count: value(0), ns: value(4), frames, inlined })
     }
 
     fn label(&self, sample: &proto::Sample, key: &str) -> Option<proto::Label> {

@@ -2,14 +2,14 @@
 //! windows of waits that go on.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use profiler_tests::java::{compile_java, jdk_tool};
 use profiler_tests::python_truth::{MOVING, parse_threads};
 use profiler_tests::stacks::Place;
-use profiler_tests::workload::{Build, build, scratch, sources};
+use profiler_tests::workload::{Build, build, sources};
 use profiler_tests::{Daemon, Interpreter, Workload, host, live_host, poll_until, tell};
 use serde_json::Value;
 
@@ -211,21 +211,11 @@ fn python_places(row: &Value) -> Vec<Place> {
 #[test]
 fn methods_in_which_a_jvm_waits_are_told() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
-    let classes = scratch()?.join("java");
-    let javac = Command::new("javac").arg("-d").arg(&classes).arg(sources().join("Sleepers.java")).status();
-    let Ok(status) = javac else {
-        host::skip("javac cannot be run; it is in Debian's package openjdk-17-jdk-headless");
-        return Ok(());
-    };
-    ensure!(status.success(), "javac failed");
-    let mut command = Command::new("java");
-    // A map names compiled methods: these are compiled when they are called first.
-    command.args(["-XX:+PreserveFramePointer", "-Xcomp", "-XX:CompileCommand=quiet"]);
-    command.args(["-XX:CompileCommand=dontinline,Sleepers.*", "-Xmx128m", "-cp"]).arg(&classes).arg("Sleepers");
+    let Some(classes) = compile_java("Sleepers.java")? else { return Ok(()) };
+    let mut command = Command::new(jdk_tool("java"));
+    command.args(["-Xmx128m", "-cp"]).arg(&classes).arg("Sleepers");
     let workload = Workload::start_command(command)?;
     let pid = workload.pid();
-    let map = Command::new("jcmd").args([&pid.to_string(), "Compiler.perfmap"]).stdout(Stdio::null()).status()?;
-    ensure!(map.success() && PathBuf::from(format!("/tmp/perf-{pid}.map")).exists(), "jcmd wrote no map");
     let daemon = Daemon::start_for(pid, &["--window", "1s"])?;
     let answer = daemon.json(&format!("/api/v1/threads?pid={pid}"))?;
     let methods =

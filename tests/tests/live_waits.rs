@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use profiler_tests::cgroup::Cgroup;
 use profiler_tests::database::Database;
 use profiler_tests::host::skip;
-use profiler_tests::java::{compile_java, jdk_tool, write_java_map};
+use profiler_tests::java::{compile_java, jdk_tool};
 use profiler_tests::waiting::{Case, Expected, Outcome, run_together};
 use profiler_tests::workload::{Build, build};
 use profiler_tests::{Daemon, Interpreter, Quota, live_host, tell, workload};
@@ -262,29 +262,14 @@ fn waits_of_clients_of_databases_are_told() -> Result<()> {
     }
 }
 
-/// Whose methods tell what a thread of a JVM waits for.
-const COMPILED: &[&str] = &[
-    "Waits*::*",
-    "java.util.concurrent.*::*",
-    "jdk.internal.misc.Unsafe::*",
-    "java.lang.Object::*",
-    "java.lang.Thread::*",
-];
-
 #[test]
 fn waits_of_a_jvm_are_told() -> Result<()> {
     let Some(_host) = live_host() else { return Ok(()) };
     let Some(classes) = compile_java("Waits.java")? else { return Ok(()) };
     let start = |expected| {
         let mut command = Command::new(jdk_tool("java"));
-        command.args(["-XX:+PreserveFramePointer", "-XX:+UseSerialGC", "-Xmx32m", "-Xcomp", "-XX:TieredStopAtLevel=1"]);
-        // A map names compiled methods that were not inlined: these are compiled when they are called first.
-        command.args(["-XX:-Inline", "-XX:CompileCommand=quiet"]);
-        command.args(COMPILED.iter().map(|methods| format!("-XX:CompileCommand=compileonly,{methods}")));
-        command.arg("-cp").arg(&classes).arg("Waits");
-        let case = Case::start(expected, command)?;
-        write_java_map(case.pid())?;
-        Ok(case)
+        command.args(["-Xmx32m", "-cp"]).arg(&classes).arg("Waits");
+        Case::start(expected, command)
     };
     check_cases(JAVA, AT_ONCE, start)
 }
