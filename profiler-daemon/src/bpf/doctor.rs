@@ -1,6 +1,6 @@
 //! What this host allows, and what to do about each gap.
 
-use super::{Features, Kernel, LoadError, SwitchIn, Variant};
+use super::{Features, Kernel, LoadError, Runtime, SwitchIn, Variant};
 use crate::settings::SamplingSettings;
 use crate::sys::capability;
 
@@ -62,12 +62,18 @@ pub fn check_host(settings: &SamplingSettings) -> Vec<Check> {
         }
     }
     if checks[0].verdict == Verdict::Good {
-        checks.push(match Kernel::load(settings).and_then(|(mut kernel, ..)| kernel.walk_java()) {
+        checks.push(match load_all(settings) {
             Ok(()) => Check::good("programs", "all BPF programs load and pass the verifier"),
             Err(error) => Check::failed("programs", &error),
         });
     }
     checks
+}
+
+fn load_all(settings: &SamplingSettings) -> Result<(), LoadError> {
+    let (mut kernel, ..) = Kernel::load(settings)?;
+    kernel.walk_runtime(Runtime::Python)?;
+    kernel.walk_runtime(Runtime::Java)
 }
 
 fn check_privileges() -> Check {

@@ -13,7 +13,7 @@ use profiler_common::wait_budget::{CpuBudget, WaitBudget};
 use profiler_common::wait_lengths::Lengths;
 
 use super::object::read_object;
-use super::programs::{Walks, load_java, load_programs};
+use super::programs::{Runtime, Walks, load_programs, load_runtime};
 use super::syscalls::syscall_kinds;
 use super::{CodeMaps, Features, LoadError, Rings, SwitchIn, Variant};
 use crate::profile::WaitPeriods;
@@ -34,8 +34,8 @@ pub struct Kernel {
     /// The sampling event of each CPU that has one.
     samplers: std::collections::BTreeMap<u32, PerfEventLink>,
     attached: bool,
-    /// Whether the programs for Java frames were asked for.
-    walks_java: bool,
+    /// The runtimes whose programs were asked for.
+    walked: Vec<Runtime>,
 }
 
 impl Kernel {
@@ -65,7 +65,7 @@ impl Kernel {
             frequency_hz: settings.frequency_hz,
             samplers: Default::default(),
             attached: false,
-            walks_java: false,
+            walked: Vec::new(),
         };
         kernel.write_syscalls()?;
         kernel.load_programs(&types?)?;
@@ -102,15 +102,15 @@ impl Kernel {
         self.follow_cpus()
     }
 
-    /// Loads the programs for Java frames, unless that was done. Most hosts need none, and to verify them takes as long as a quarter of
-    /// all others.
-    pub fn walk_java(&mut self) -> Result<(), LoadError> {
-        if self.walks_java {
+    /// Loads the programs that walk the frames of a runtime, unless that was done. Many hosts need none, and to verify them takes as long
+    /// as all others.
+    pub fn walk_runtime(&mut self, runtime: Runtime) -> Result<(), LoadError> {
+        if self.walked.contains(&runtime) {
             return Ok(());
         }
-        self.walks_java = true;
-        load_java(&mut self.ebpf, &self.features, &read_types()?)?;
-        self.walks.connect_java(&mut self.ebpf, &self.features)?;
+        self.walked.push(runtime);
+        load_runtime(runtime, &mut self.ebpf, &self.features, &read_types()?)?;
+        self.walks.connect_runtime(runtime, &mut self.ebpf, &self.features)?;
         usage::give_back_free_memory();
         Ok(())
     }

@@ -18,4 +18,5 @@ pub use doctor::{Check, Verdict, check_host};
 pub use error::LoadError;
 pub use features::{Features, SwitchIn, Variant};
 pub use kernel::Kernel;
+pub use programs::Runtime;
 pub use reader::Rings;

@@ -39,12 +39,17 @@ impl Walks {
 
     /// Tells the programs that begin a walk which ones go on with it.
     pub(super) fn connect(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
-        self.connect_all(&[(0, "walk"), (1, "python"), (2, "await")], ebpf, features)
+        self.connect_all(&[(0, "walk")], ebpf, features)
     }
 
-    /// The same of those that go through Java frames.
-    pub(super) fn connect_java(&mut self, ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
-        self.connect_all(&[(3, "java")], ebpf, features)
+    /// The same of those that know the frames of a runtime.
+    pub(super) fn connect_runtime(
+        &mut self,
+        runtime: Runtime,
+        ebpf: &mut Ebpf,
+        features: &Features,
+    ) -> Result<(), LoadError> {
+        self.connect_all(runtime.walks(), ebpf, features)
     }
 
     fn connect_all(&mut self, walks: &[(u32, &str)], ebpf: &mut Ebpf, features: &Features) -> Result<(), LoadError> {
@@ -76,17 +81,45 @@ fn set(
     walks.set(index, program, 0).map_err(|error| LoadError::refused("the map of walks", &error))
 }
 
-/// What the programs that go through Java frames are called. They are loaded when they are needed first.
-const JAVA: &str = "java_";
-
-/// Loads every program this kernel gets, but those for Java frames. One that is loaded already stays so.
-pub(super) fn load_programs(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
-    load_those(|name| !name.starts_with(JAVA), ebpf, features, types)
+/// A language runtime whose frames programs of its own walk. They are loaded when they are needed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// CPython.
+    Python,
+    /// HotSpot.
+    Java,
 }
 
-/// Loads those for Java frames.
-pub(super) fn load_java(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
-    load_those(|name| name.starts_with(JAVA), ebpf, features, types)
+impl Runtime {
+    const ALL: [Self; 2] = [Self::Python, Self::Java];
+
+    /// Its walks: their places, and what the names of their programs begin with.
+    const fn walks(self) -> &'static [(u32, &'static str)] {
+        match self {
+            Self::Python => &[(1, "python"), (2, "await")],
+            Self::Java => &[(3, "java")],
+        }
+    }
+
+    fn has(self, program: &str) -> bool {
+        let begins = |(_, walk): &(u32, &str)| program.strip_prefix(walk).is_some_and(|rest| rest.starts_with('_'));
+        self.walks().iter().any(begins)
+    }
+}
+
+/// Loads every program this kernel gets, but those of runtimes. One that is loaded already stays so.
+pub(super) fn load_programs(ebpf: &mut Ebpf, features: &Features, types: &Btf) -> Result<(), LoadError> {
+    load_those(|name| !Runtime::ALL.iter().any(|runtime| runtime.has(name)), ebpf, features, types)
+}
+
+/// Loads those of a runtime.
+pub(super) fn load_runtime(
+    runtime: Runtime,
+    ebpf: &mut Ebpf,
+    features: &Features,
+    types: &Btf,
+) -> Result<(), LoadError> {
+    load_those(|name| runtime.has(name), ebpf, features, types)
 }
 
 fn load_those(

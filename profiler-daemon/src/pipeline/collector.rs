@@ -21,7 +21,7 @@ use super::waker::Waker;
 use super::{DaemonError, ProcessStatus, Status, Target, TargetId};
 use crate::aggregate::{Aggregator, Closed};
 use crate::bpf::reader::Ring;
-use crate::bpf::{Kernel, LoadError, Rings};
+use crate::bpf::{Kernel, LoadError, Rings, Runtime};
 use crate::outside::Accounts;
 use crate::process::{Image, ProcWorld, ProcessError, World, resolve};
 use crate::profile::{AsyncEntry, Ending, ImageId, Loss, LossReason, Stack, TaskTotals, Timestamp};
@@ -348,8 +348,11 @@ impl Collector {
         let is_ready = |target: &mut Preparing| target.done.load(Ordering::Acquire) || target.until <= now;
         let ready: Vec<Preparing> = self.preparing.extract_if(.., is_ready).collect();
         // Those that are ready are sampled with all their frames from the first stack on.
+        if self.books.unwinding.report.has_python() {
+            warn_on(self.kernel.walk_runtime(Runtime::Python));
+        }
         if self.books.unwinding.report.has_java() {
-            warn_on(self.kernel.walk_java());
+            warn_on(self.kernel.walk_runtime(Runtime::Java));
         }
         for target in ready {
             let added = self.add_target(target.selector, target.lifetime);

@@ -66,6 +66,8 @@ pub struct UnwindStatus {
 pub(super) struct UnwindReport {
     processes: Mutex<HashMap<u32, UnwindStatus>>,
     totals: Mutex<UnwindTotals>,
+    /// Whether there was a process with a Python interpreter.
+    has_python: AtomicBool,
     /// Whether there was a process with a Java virtual machine.
     has_java: AtomicBool,
 }
@@ -91,6 +93,11 @@ impl UnwindReport {
     /// How far a process is; `None` if its mappings are not known yet.
     pub(super) fn process(&self, pid: u32) -> Option<UnwindStatus> {
         lock(&self.processes).get(&pid).cloned()
+    }
+
+    /// Whether there was a process with a Python interpreter.
+    pub(super) fn has_python(&self) -> bool {
+        self.has_python.load(Ordering::Acquire)
     }
 
     /// Whether there was a process with a Java virtual machine.
@@ -394,6 +401,7 @@ impl<M: ProcessMaps> Unwinder<M> {
     fn tell_interpreter(&mut self, space: u32, image: &Image) {
         let (pythons, world) = (&self.shared.runtimes.python, self.world.as_ref());
         let Some(interpreter) = pythons.interpreter(image, world) else { return };
+        self.report.has_python.store(true, Ordering::Release);
         let asyncio = pythons.asyncio(image, world);
         self.tell_python(space, image.id.process.pid, interpreter, asyncio);
     }
