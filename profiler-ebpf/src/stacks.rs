@@ -124,7 +124,9 @@ pub fn continue_walk(context: &impl EbpfContext, kind: u8) {
         let begin = u32::from(room.header.kernel_frames) + room.walk.kept() * room.walk.stride();
         if room.python.start(room.walk.space(), begin, room.walk.stack_pointer()) {
             go_on(context, kind, PYTHON_WALK);
-            room.python.give_up();
+            // It is loaded when the first interpreter is met.
+            room.python.skip();
+            room.walk.lack_program();
         }
     }
     finish(room);

@@ -21,8 +21,7 @@ const BLOB_ROOM: usize = 64;
 pub const BLOB_BYTES: u32 = 384;
 /// Words of code before an interrupted instruction that are looked at, and from it on.
 const CODE_WORDS: usize = 4;
-/// How far it is from one byte of the segment map to the next at most, and how often it is gone: the interpreter, the largest
-/// blob, takes nine such steps in release 8.
+/// Steps along the segment map to the beginning of a blob: the interpreter, the largest, takes nine in release 8.
 const SEGMENT_STEPS: u32 = 16;
 /// A byte of the segment map: no blob is here.
 const FREE_SEGMENT: u64 = 0xff;
@@ -276,13 +275,8 @@ fn leave_sized(words: u32, has_pointer: bool, cursor: &mut Cursor, memory: &mut 
 /// Leaves a frame that consists of the return address and so many words above it, none or the caller's frame pointer.
 #[inline(always)]
 fn pop(cursor: &mut Cursor, pushed: u64, memory: &mut impl Memory) -> Option<()> {
-    let at = cursor.sp.wrapping_add(pushed * 8);
-    let pc = memory.read_word(at)?;
-    cursor.lose_kept();
-    if pushed != 0 {
-        cursor.kept_at[usize::from(RBP)] = cursor.sp;
-    }
-    cursor.enter_caller(pc, at.wrapping_add(8));
+    let pc = memory.read_word(cursor.sp.wrapping_add(pushed * 8))?;
+    leave_pushed(pushed, pushed != 0, cursor, pc);
     Some(())
 }
 
@@ -428,7 +422,7 @@ fn leave_stub<const EXACT: bool>(
     if !memory.read_words(cursor.sp, (STUB_WORDS * 8) as u32, &mut room.frame) {
         return None;
     }
-    // The word above the frame pointer is looked at with the others; those cannot be told apart by what they are.
+    // The word above the frame pointer is looked at with those above the stack pointer.
     room.frame[STUB_WORDS] = 0;
     memory.read_words(pointer.wrapping_add(8), 8, core::array::from_mut(&mut room.frame[STUB_WORDS]));
     // All are looked at, whichever is taken, and whether they can be read or not: each way out would be one more for the verifier.

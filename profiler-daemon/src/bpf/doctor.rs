@@ -71,7 +71,8 @@ pub fn check_host(settings: &SamplingSettings) -> Vec<Check> {
 }
 
 fn load_all(settings: &SamplingSettings) -> Result<(), LoadError> {
-    let (mut kernel, ..) = Kernel::load(settings)?;
+    // Programs that are loaded later need the maps the others have handed out.
+    let (mut kernel, _rings, _code) = Kernel::load(settings)?;
     kernel.walk_runtime(Runtime::Python)?;
     kernel.walk_runtime(Runtime::Java)
 }

@@ -102,8 +102,8 @@ impl Kernel {
         self.follow_cpus()
     }
 
-    /// Loads the programs that walk the frames of a runtime, unless that was done. Many hosts need none, and to verify them takes as long
-    /// as all others.
+    /// Loads the programs that walk the frames of a runtime, unless that was done. Many hosts need none, and to verify them takes time.
+    /// The rings and the maps of code that [`Self::load`] handed out must still be there.
     pub fn walk_runtime(&mut self, runtime: Runtime) -> Result<(), LoadError> {
         if self.walked.contains(&runtime) {
             return Ok(());

@@ -104,7 +104,7 @@ impl Reader {
             let stack = RawStack { code_ns, ..part.merge(&walked, &image) };
             let is_whole = asleep.is_unchanged(pid, thread.tid, host.world);
             host.runtimes.python.observe(&image, &stack.python, host.world);
-            host.runtimes.java.observe_present(&image, &stack.java, host.world);
+            host.runtimes.java.observe(&image, &stack.java, host.world);
             Some(if is_whole { Ok(Sleeper { asleep, stack }) } else { Err(NotAsleep::WentOn) })
         };
         threads.iter().zip(asleep).map(&mut read_one).collect()

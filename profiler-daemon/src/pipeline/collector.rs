@@ -628,9 +628,10 @@ impl Books {
             self.note_code(event, &image, now);
             self.tell_unwinder(&image, event.user.ending, now);
             self.shared.runtimes.observe(&image, now, &ProcWorld);
-            let python = &self.shared.runtimes.python;
-            self.absent.note(image.id, python.observe_present(&image, (event.python, event.tasks), &ProcWorld));
-            self.shared.runtimes.java.observe_present(&image, event.java, &ProcWorld);
+            let runtimes = &self.shared.runtimes;
+            let python = runtimes.python.observe_present(&image, (event.python, event.tasks), &ProcWorld);
+            let java = runtimes.java.observe_present(&image, event.java, &ProcWorld);
+            self.absent.note(image.id, python, java);
         }
     }
 

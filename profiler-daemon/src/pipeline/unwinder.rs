@@ -345,15 +345,16 @@ impl<M: ProcessMaps> Unwinder<M> {
             return;
         }
         self.start_building(image);
-        let wanted = self.mappings_of(image);
+        let hotspot = self.shared.runtimes.java.hotspot(image, self.world.as_ref());
+        let wanted = self.mappings_of(image, hotspot.as_ref());
         let result = match self.maps.space(pid).filter(|space| is_space_of(space, image.id)) {
             Some(space) if self.spaces.mappings(space.space) == wanted => self.renew_space(space, image),
             Some(space) if self.owners.get(&space.space) == Some(&pid) => {
-                self.tell_runtimes(space.space, image);
+                self.tell_runtimes(space.space, image, hotspot.as_ref());
                 let updated = self.spaces.update(space.space, &wanted, &mut self.maps);
                 self.renew_space(space, image).and(updated)
             }
-            _ => self.give_space(image, &wanted),
+            _ => self.give_space(image, &wanted, hotspot.as_ref()),
         };
         if let Err(error) = result {
             tracing::warn!("{error}");
@@ -374,10 +375,15 @@ impl<M: ProcessMaps> Unwinder<M> {
         Ok(())
     }
 
-    fn give_space(&mut self, image: &Image, wanted: &[code::Mapping]) -> Result<(), LoadError> {
+    fn give_space(
+        &mut self,
+        image: &Image,
+        wanted: &[code::Mapping],
+        hotspot: Option<&HotSpot>,
+    ) -> Result<(), LoadError> {
         let (id, number) = (image.id, self.spaces.create());
         self.owners.insert(number, id.process.pid);
-        self.tell_runtimes(number, image);
+        self.tell_runtimes(number, image, hotspot);
         let filled = self.spaces.update(number, wanted, &mut self.maps);
         let start_ticks = id.process.start_ns / TICK_NS;
         let read_ns = image.read_from_ns;
@@ -388,10 +394,10 @@ impl<M: ProcessMaps> Unwinder<M> {
     }
 
     /// Tells the kernel half of the runtimes in a space whose frames it walks.
-    fn tell_runtimes(&mut self, space: u32, image: &Image) {
-        if let Some(hotspot) = self.shared.runtimes.java.hotspot(image, self.world.as_ref()) {
+    fn tell_runtimes(&mut self, space: u32, image: &Image, hotspot: Option<&HotSpot>) {
+        if let Some(hotspot) = hotspot {
             self.report.has_java.store(true, Ordering::Release);
-            if let Err(error) = self.maps.set_hotspot(space, &hotspot) {
+            if let Err(error) = self.maps.set_hotspot(space, hotspot) {
                 tracing::warn!("{error}; Java frames of pid {} are not told", image.id.process.pid);
             }
         }
@@ -440,11 +446,9 @@ impl<M: ProcessMaps> Unwinder<M> {
     }
 
     /// What lies where; a code heap of a virtual machine lies in all the addresses reserved for it.
-    fn mappings_of(&self, image: &Image) -> Vec<code::Mapping> {
+    fn mappings_of(&self, image: &Image, hotspot: Option<&HotSpot>) -> Vec<code::Mapping> {
         let mapped = image.code().map(|(mapping, executable)| self.mapping_of(mapping, executable));
-        let Some(hotspot) = self.shared.runtimes.java.hotspot(image, self.world.as_ref()) else {
-            return mapped.collect();
-        };
+        let Some(hotspot) = hotspot else { return mapped.collect() };
         let heaps = hotspot.heaps.iter().filter(|heap| heap.start < heap.end);
         let is_outside =
             |mapping: &code::Mapping| heaps.clone().all(|heap| mapping.end <= heap.start || heap.end <= mapping.start);

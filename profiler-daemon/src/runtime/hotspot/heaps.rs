@@ -24,6 +24,11 @@ pub fn read_heaps(layout: &Layout, memory: &ProcessMemory<'_>) -> Option<HotSpot
         }
         *heap = found;
     }
+    let overlap = |one: &Heap, other: &Heap| one.start < other.end && other.start < one.end;
+    let made = &hotspot.heaps[..addresses.len().min(HEAPS)];
+    if made.iter().enumerate().any(|(at, heap)| made[..at].iter().any(|other| overlap(heap, other))) {
+        return None;
+    }
     let entry_return = match layout.entry_return {
         Some(variable) => memory.read_u64(variable)?,
         None => 0,
