@@ -7,12 +7,15 @@ import java.util.concurrent.CountDownLatch;
  * is mounted anew each time, one only sleeps. Prints {@code ready PID}; for each line of its input prints a line of JSON:
  * the stack each noted when it was at its innermost method, leaf first. Ends with its input.
  *
+ * They start one after the other, and the one that computes last: whoever waits for another to load a class, or for a lock, leaves its
+ * carrier.
+ *
  * Needs Java 21 to run; is compiled for Java 8, so that any compiler will do, and starts its threads by reflection.
  */
 public final class VirtualThreads {
     private static final String[] NAMES = {"computes", "alternates", "sleeps"};
     private static final StackTraceElement[][] TOLD = new StackTraceElement[NAMES.length][];
-    private static final CountDownLatch REMAINING = new CountDownLatch(NAMES.length);
+    private static final CountDownLatch[] HAS_TOLD = {new CountDownLatch(1), new CountDownLatch(1), new CountDownLatch(1)};
     private static volatile long sink;
 
     private interface Leaf {
@@ -28,7 +31,7 @@ public final class VirtualThreads {
                 own++;
             }
             TOLD[thread] = Arrays.copyOfRange(all, own + 1, all.length);
-            REMAINING.countDown();
+            HAS_TOLD[thread].countDown();
         }
     }
 
@@ -120,10 +123,11 @@ public final class VirtualThreads {
     }
 
     public static void main(String[] arguments) throws Exception {
-        start(VirtualThreads::compute);
-        start(VirtualThreads::alternate);
-        start(VirtualThreads::sleep);
-        REMAINING.await();
+        Leaf[] leaves = {VirtualThreads::compute, VirtualThreads::alternate, VirtualThreads::sleep};
+        for (int thread = NAMES.length - 1; thread >= 0; thread--) {
+            start(leaves[thread]);
+            HAS_TOLD[thread].await();
+        }
         System.out.println("ready " + new File("/proc/self").getCanonicalFile().getName());
         while (System.in.read() >= 0) {
             System.out.println(look());
