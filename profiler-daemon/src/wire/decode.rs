@@ -353,6 +353,25 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_a_virtual_machine_are_told_by_what_stands_beside_their_addresses() {
+        let header =
+            StackHeader { kernel_frames: 0, user_frames: 4, walked: 4, flags: FLAG_STACK_POINTERS, ..header() };
+        let (compiled, interpreted) =
+            (JavaCode::Compiled { compile_id: 9 }, JavaCode::Interpreted { method: 0x7f00_0000_1008, bytecode: 3 });
+        let frames = [10, 0x100, 20, compiled.pack(), 30, interpreted.pack(), 40, 0x400];
+        let (words, mut room) = (record(&header, &frames), Room::default());
+        let event = decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap();
+        assert_eq!(event.user.addresses, [10, 20, 30, 40]);
+        assert_eq!(event.user.stack_pointers, [0x100, 0x100, 0x100, 0x400], "in order, as markers of Python need");
+        let java = [JavaFrame { place: 1, pc: 20, code: compiled }, JavaFrame { place: 2, pc: 30, code: interpreted }];
+        assert_eq!(event.java, java);
+        // Without stack pointers a word is an address, whatever it looks like.
+        let header = StackHeader { user_frames: 2, walked: 2, flags: 0, ..header };
+        let words = record(&header, &[10, compiled.pack()]);
+        assert!(decode_stack(bytemuck::cast_slice(&words), &mut room).unwrap().java.is_empty());
+    }
+
+    #[test]
     fn stack_pointers_are_told_apart_from_addresses() {
         let header = StackHeader { flags: FLAG_STACK_POINTERS, kernel_frames: 0, ..header() };
         let (words, mut room) = (record(&header, &[1, 10, 2, 20]), Room::default());
